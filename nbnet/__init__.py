@@ -1,0 +1,28 @@
+"""Multilayer perceptrons compiled with numba, drop-in for scikit-learn's.
+
+`MLPClassifier` and `MLPRegressor` take the parameters and show the attributes of the classes of the
+same names in `sklearn.neural_network`, and with the same integer ``random_state`` they learn the
+same weights. `import nbnet` itself imports neither numba nor scikit-learn: the estimators are
+imported on first use, and compiled (then cached on disk) in their first ``fit``.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbnet.estimators import MLPClassifier, MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor", "__version__"]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("MLPClassifier", "MLPRegressor"):
+        from nbnet import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module 'nbnet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

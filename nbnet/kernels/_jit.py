@@ -1,0 +1,84 @@
+"""The one way nbnet compiles a function: flags, cache, and the uncompiled twin.
+
+a. ``nogil`` lets several Python threads run a kernel at once; that is all of nbnet's threading.
+b. ``error_model='numpy'`` removes the zero-division branch from every division, which otherwise
+   keeps loops from being vectorised.
+c. ``contract`` alone of the fast-math flags: a multiplication and an addition may become one fused
+   instruction. NaN and infinity keep their meaning, and sums are reordered only where a function
+   asks for it (``reassociate``).
+d. numba stamps its cache with the file that holds a function and so does not notice an edit in
+   another file that the function calls, nor a change of flags. Every kernel here carries a stamp
+   over *all* kernel sources, the flags and the tile shape instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from numba import config, njit
+from numba.extending import intrinsic
+
+__all__ = ["COMPILED", "kernel", "machine_code"]
+
+COMPILED = not config.DISABLE_JIT
+
+_FLAGS = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract"},
+    "boundscheck": bool(config.BOUNDSCHECK),
+}
+
+
+def _source_stamp():
+    digest = hashlib.sha256(repr((sorted(_FLAGS.items(), key=str), config.CPU_NAME)).encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+_STAMP = _source_stamp()
+
+
+def kernel(function=None, *, cache=False, reassociate=False):
+    """Compile `function` with nbnet's flags.
+
+    Parameters
+    ----------
+    function : callable
+        A function over scalars and flat arrays.
+    cache : bool, default=False
+        Keep the machine code on disk. Only entry points called from Python need it: what they
+        call is part of their code.
+    reassociate : bool, default=False
+        Allow the sums of this function to be reordered, so that they are vectorised.
+
+    Returns
+    -------
+    callable
+        The compiled function, or `function` itself where numba is switched off.
+    """
+    if function is None:
+        return lambda f: kernel(f, cache=cache, reassociate=reassociate)
+    flags = _FLAGS
+    if reassociate:
+        flags = {**_FLAGS, "fastmath": {"contract", "reassoc", "nsz"}}
+    compiled = njit(**flags)(function)
+    if COMPILED and cache:
+        try:
+            compiled.enable_caching()
+            # Private, but only a sharper stamp: without it the cache still works.
+            compiled._cache._cache_file._source_stamp = _STAMP
+        except (RuntimeError, AttributeError):
+            pass  # no place to write a cache: compile anew in each process
+    return compiled
+
+
+def machine_code(twin):
+    """Decorate an LLVM code generator that stands for the Python function `twin`.
+
+    The generator becomes a numba intrinsic; where numba is switched off, `twin` runs instead.
+    """
+    return (lambda generator: intrinsic(generator)) if COMPILED else (lambda generator: twin)

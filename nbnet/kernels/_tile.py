@@ -1,0 +1,379 @@
+"""The only machine-level code of nbnet: a tile of a matrix product, a row copy, and waiting.
+
+Everything else in `nbnet.kernels` is loops that numba compiles by itself. Here LLVM instructions
+are emitted by hand, because no compiler finds this shape from loops. Each piece has a Python twin
+directly above it that says what it computes.
+
+a. *Panels.* A matrix of r rows and c columns is stored as panels of ``V`` columns, V being the
+   numbers that fit one vector register. A panel is r x V contiguous numbers, so element (i, j)
+   lies at ``(j // V) * panel + i * V + j % V``. Activations, their gradients, weights and the
+   transposed weights all look like this; nothing is ever packed or gathered inside a product.
+b. *Tile.* ``ROWS`` x (1 to 3 panels) of the result stay in registers while the product runs over
+   the common dimension: broadcast one number of A, multiply with V numbers of B, add. Two vector
+   loads of B feed ``2 * ROWS`` fused multiply-adds.
+c. *Shapes.* 32 registers of 64 bytes (AVX-512): 8 x 3 accumulators. 16 registers of 32 bytes
+   (AVX2): 4 x 3. Other machines use the AVX2 shape, which LLVM splits into what they have; on
+   NEON it becomes 4 x 6 registers of 16 bytes out of 32.
+d. *Depth* is walked in groups of ``DEPTH`` numbers, so buffers are padded to a multiple of it, with
+   zeros on at least one side of the product.
+e. The accumulators start from ``start``: a bias row (row stride 0), a block of zeros, or the
+   result so far. One mechanism serves "plus bias", "overwrite" and "accumulate".
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import config, types
+from numba.core import cgutils
+
+from nbnet.kernels._jit import machine_code
+
+__all__ = [
+    "DEPTH",
+    "MAX_PANELS",
+    "ROWS",
+    "atomic_load",
+    "atomic_store",
+    "copy_row",
+    "lanes",
+    "pause",
+    "product_1",
+    "product_2",
+    "product_3",
+    "transposed_product_1",
+    "transposed_product_2",
+    "transposed_product_3",
+    "yield_core",
+]
+
+
+def _has_avx512():
+    if config.CPU_NAME is not None and config.CPU_NAME != binding.get_host_cpu_name():
+        return False
+    if config.CPU_FEATURES is not None:
+        return "+avx512f" in config.CPU_FEATURES
+    return bool(config.ENABLE_AVX) and binding.get_host_cpu_features().get("avx512f", False)
+
+
+VECTOR_BYTES, ROWS = (64, 8) if _has_avx512() else (32, 4)
+MAX_PANELS = 3
+DEPTH = 4
+
+
+def lanes(dtype):
+    """Numbers of `dtype` in one vector: the width V of a panel."""
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+_I64 = ir.IntType(64)
+_I32 = ir.IntType(32)
+
+
+def _product_twin(transposed, n_panels):
+    def product(
+        a, a_at, a_panel, b, b_at, b_panel, depth, c, c_at, c_panel, start, s_at, s_row, s_panel
+    ):
+        v = lanes(c.dtype)
+        i = np.arange(ROWS)[:, None]
+        k = np.arange(depth * DEPTH)[None, :]
+        j = np.arange(v)[None, :]
+        if transposed:
+            left = a[a_at + k * v + i]
+        else:
+            left = a[a_at + (k // v) * a_panel + i * v + k % v]
+        for p in range(n_panels):
+            right = b[b_at + p * b_panel + k.T * v + j]
+            first = start[s_at + p * s_panel + i * s_row + j]
+            c[c_at + p * c_panel + i * v + j] = first + left @ right
+
+    return product
+
+
+def _product(transposed, n_panels):
+    """Tile of ``C = start + A @ B``, or of ``C = start + A.T @ B`` if `transposed`.
+
+    The result has ``ROWS`` rows and ``n_panels * V`` columns. All ``*_at`` are offsets of the
+    tile's first element in its flat array, all ``*_panel`` distances between panels; `depth`
+    counts groups of ``DEPTH``. Transposed, the tile's rows are neighbouring columns of A within
+    one panel.
+    """
+
+    @machine_code(_product_twin(transposed, n_panels))
+    def product(
+        typingctx,
+        a,
+        a_at,
+        a_panel,
+        b,
+        b_at,
+        b_panel,
+        depth,
+        c,
+        c_at,
+        c_panel,
+        start,
+        s_at,
+        s_row,
+        s_panel,
+    ):
+        i64 = types.int64
+        signature = types.void(
+            a, i64, i64, b, i64, i64, i64, c, i64, i64, start, i64, i64, i64
+        )
+
+        def codegen(context, builder, signature, args):
+            dtype = signature.args[7].dtype
+            number = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+            name = f"nbnet_product_{'t' if transposed else 'n'}{n_panels}_{dtype}"
+            function = builder.module.globals.get(name)
+            if function is None:
+                function = _emit_product(builder.module, name, number, transposed, n_panels)
+            values = []
+            for value, numba_type in zip(args, signature.args, strict=True):
+                if isinstance(numba_type, types.Array):
+                    value = context.make_array(numba_type)(context, builder, value).data
+                values.append(value)
+            # Pointers first moved to the tile's first element: the function takes no offsets.
+            pa, a_at, a_panel, pb, b_at, b_panel, depth, pc, c_at, c_panel, ps, s_at, s_row, s_p = (
+                values
+            )
+            builder.call(
+                function,
+                [
+                    builder.gep(pa, [a_at]),
+                    a_panel,
+                    builder.gep(pb, [b_at]),
+                    b_panel,
+                    depth,
+                    builder.gep(pc, [c_at]),
+                    c_panel,
+                    builder.gep(ps, [s_at]),
+                    s_row,
+                    s_p,
+                ],
+            )
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return product
+
+
+def _emit_product(module, name, number, transposed, n_panels):
+    size = 4 if isinstance(number, ir.FloatType) else 8
+    v = VECTOR_BYTES // size
+    vector = ir.VectorType(number, v)
+    pointer = number.as_pointer()
+    function = ir.Function(
+        module,
+        ir.FunctionType(
+            ir.VoidType(),
+            [pointer, _I64, pointer, _I64, _I64, pointer, _I64, pointer, _I64, _I64],
+        ),
+        name,
+    )
+    function.linkage = "linkonce_odr"  # one copy, however many kernels use it
+    function.attributes.add("noinline")
+    a, a_panel, b, b_panel, depth, c, c_panel, start, s_row, s_panel = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    fma = cgutils.get_or_insert_function(
+        module,
+        ir.FunctionType(vector, [vector] * 3),
+        f"llvm.fma.v{v}{'f32' if size == 4 else 'f64'}",
+    )
+
+    def const(value):
+        return ir.Constant(_I64, value)
+
+    def load(at):
+        return builder.load(builder.bitcast(at, vector.as_pointer()), align=size)
+
+    def broadcast(scalar):
+        undefined = ir.Constant(vector, ir.Undefined)
+        first = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
+        zeros = ir.Constant(ir.VectorType(_I32, v), [0] * v)
+        return builder.shuffle_vector(first, undefined, zeros)
+
+    tile = [(i, p) for i in range(ROWS) for p in range(n_panels)]
+    first = {
+        (i, p): load(
+            builder.gep(
+                start,
+                [builder.add(builder.mul(s_row, const(i)), builder.mul(s_panel, const(p)))],
+            )
+        )
+        for i, p in tile
+    }
+    b_columns = [builder.gep(b, [builder.mul(b_panel, const(p))]) for p in range(n_panels)]
+
+    entry = builder.block
+    loop = builder.append_basic_block("depth")
+    done = builder.append_basic_block("store")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    group = builder.phi(_I64)
+    group.add_incoming(const(0), entry)
+    sums = {}
+    for at in tile:
+        sums[at] = builder.phi(vector)
+        sums[at].add_incoming(first[at], entry)
+    if transposed:
+        a_group = builder.gep(a, [builder.mul(group, const(DEPTH * v))])
+    else:
+        k = builder.mul(group, const(DEPTH))
+        panel = builder.mul(builder.udiv(k, const(v)), a_panel)
+        a_group = builder.gep(a, [builder.add(panel, builder.urem(k, const(v)))])
+    current = dict(sums)
+    for u in range(DEPTH):
+        step = builder.add(builder.mul(group, const(DEPTH * v)), const(u * v))
+        b_row = [load(builder.gep(column, [step])) for column in b_columns]
+        for i in range(ROWS):
+            a_at = const(u * v + i) if transposed else const(i * v + u)
+            a_number = broadcast(builder.load(builder.gep(a_group, [a_at])))
+            for p in range(n_panels):
+                current[i, p] = builder.call(fma, [a_number, b_row[p], current[i, p]])
+    following = builder.add(group, const(1))
+    group.add_incoming(following, loop)
+    for at in tile:
+        sums[at].add_incoming(current[at], loop)
+    builder.cbranch(builder.icmp_signed("<", following, depth), loop, done)
+
+    builder.position_at_end(done)
+    for i, p in tile:
+        at = builder.gep(c, [builder.add(builder.mul(c_panel, const(p)), const(i * v))])
+        builder.store(current[i, p], builder.bitcast(at, vector.as_pointer()), align=size)
+    builder.ret_void()
+    return function
+
+
+product_1, product_2, product_3 = (_product(False, n) for n in (1, 2, 3))
+transposed_product_1, transposed_product_2, transposed_product_3 = (
+    _product(True, n) for n in (1, 2, 3)
+)
+
+
+def _copy_twin(x, x_at, n, to, at):
+    v = lanes(to.dtype)
+    to[at : at + v] = 0
+    to[at : at + min(n, v)] = x[x_at : x_at + min(n, v)]
+
+
+@machine_code(_copy_twin)
+def copy_row(typingctx, x, x_at, n, to, at):
+    """``to[at : at + V] = x[x_at : x_at + n]``, filled up with zeros if n < V.
+
+    One masked load and one store, no call and no branch: so that a core can fetch the next rows
+    of a shuffled X while it still waits for this one.
+    """
+
+    def codegen(context, builder, signature, args):
+        dtype = signature.args[3].dtype
+        number = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+        size = 4 if dtype == types.float32 else 8
+        v = VECTOR_BYTES // size
+        vector = ir.VectorType(number, v)
+        mask = ir.VectorType(ir.IntType(1), v)
+        counts = ir.VectorType(_I64, v)
+        first = builder.insert_element(
+            ir.Constant(counts, ir.Undefined), args[2], ir.Constant(_I32, 0)
+        )
+        n = builder.shuffle_vector(
+            first,
+            ir.Constant(counts, ir.Undefined),
+            ir.Constant(ir.VectorType(_I32, v), [0] * v),
+        )
+        load = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(vector, [vector.as_pointer(), _I32, mask, vector]),
+            f"llvm.masked.load.v{v}{'f32' if size == 4 else 'f64'}.p0",
+        )
+        x, to = (
+            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 3)
+        )
+        row = builder.call(
+            load,
+            [
+                builder.bitcast(builder.gep(x, [args[1]]), vector.as_pointer()),
+                ir.Constant(_I32, size),
+                builder.icmp_signed("<", ir.Constant(counts, list(range(v))), n),
+                ir.Constant(vector, [0.0] * v),
+            ],
+        )
+        at = builder.bitcast(builder.gep(to, [args[4]]), vector.as_pointer())
+        builder.store(row, at, align=size)
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(x, i64, i64, to, i64), codegen
+
+
+def _load_twin(flags, at):
+    return flags[at]
+
+
+def _element(context, builder, signature, args):
+    array = context.make_array(signature.args[0])(context, builder, args[0])
+    return builder.gep(array.data, [args[1]])
+
+
+@machine_code(_load_twin)
+def atomic_load(typingctx, flags, at):
+    """``flags[at]``, seen after everything its writer did before storing it."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load_atomic(_element(context, builder, signature, args), "acquire", 8)
+
+    return types.int64(flags, types.int64), codegen
+
+
+def _store_twin(flags, at, value):
+    flags[at] = value
+
+
+@machine_code(_store_twin)
+def atomic_store(typingctx, flags, at, value):
+    """``flags[at] = value``, seen only after everything done before."""
+
+    def codegen(context, builder, signature, args):
+        at = _element(context, builder, signature, args)
+        builder.store_atomic(args[2], at, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(flags, types.int64, types.int64), codegen
+
+
+def _nothing_twin():
+    return None
+
+
+@machine_code(_nothing_twin)
+def pause(typingctx):
+    """Tell the core that this is a waiting loop."""
+
+    def codegen(context, builder, signature, args):
+        if binding.get_default_triple().startswith("x86_64"):
+            hint = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"
+            )
+            builder.call(hint, [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@machine_code(_nothing_twin)
+def yield_core(typingctx):
+    """Offer the core to another thread of the machine."""
+
+    def codegen(context, builder, signature, args):
+        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_I32, []), name
+        )
+        builder.call(function, [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen

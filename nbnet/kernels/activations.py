@@ -1,0 +1,130 @@
+"""Elementwise hidden units: value and slope of each (Goodfellow et al., 2016, section 6.3).
+
+=============  ====================================  ==========================  ================
+name           h = g(z)                              g'(z)                       kinks
+=============  ====================================  ==========================  ================
+identity       z                                     1
+logistic       1 / (1 + exp(-z))                     h (1 - h)
+tanh           tanh(z)                               1 - h^2
+relu           max(0, z)                             1 if z > 0 else 0           0
+leaky_relu     max(0, z) + a min(0, z)               1 if z > 0 else a           0
+abs            |z|                                   sign(z)                     0
+softplus       log(1 + exp(z))                       1 - exp(-h)
+=============  ====================================  ==========================  ================
+
+`a` is ``negative_slope``. Maxout is not elementwise: it lives in `ops`.
+
+To add one: its row in ``ACTIVATIONS``, its branch in `activate` and in `multiply_by_slope`.
+
+a. Both functions work in place on slices. A loop whose input and output may overlap is not
+   vectorised, nor is one that adds an offset to its index (numba must then allow for a negative
+   sum, which would wrap around).
+b. ``slope_from_value`` says that the slope can be told from h alone; then h may overwrite z and a
+   layer needs one buffer less.
+c. Comparisons are written so that NaN passes through: a NaN is never taken for zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nbnet.kernels._jit import kernel
+
+__all__ = ["ACTIVATIONS", "Activation", "activate", "multiply_by_slope"]
+
+IDENTITY, LOGISTIC, TANH, RELU, LEAKY_RELU, ABS, SOFTPLUS = range(7)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A row of ``ACTIVATIONS``: all that other code would have to know.
+
+    Attributes
+    ----------
+    name : str
+    code : int
+        What compiled code calls it.
+    gain : float
+        Initial parameters are uniform in +-sqrt(gain / (fan_in + fan_out)) (Glorot and Bengio,
+        2010; 2 for the logistic function, as in scikit-learn).
+    kinks : tuple of float
+        Where the derivative jumps; a finite difference must not step over these.
+    slope_from_value : bool
+        Whether the slope is a function of h, so that z need not be kept.
+    """
+
+    name: str
+    code: int
+    gain: float = 6.0
+    kinks: tuple[float, ...] = ()
+    slope_from_value: bool = True
+
+
+ACTIVATIONS = {
+    row.name: row
+    for row in (
+        Activation("identity", IDENTITY),
+        Activation("logistic", LOGISTIC, gain=2.0),
+        Activation("tanh", TANH),
+        Activation("relu", RELU, kinks=(0.0,)),
+        Activation("leaky_relu", LEAKY_RELU, kinks=(0.0,)),
+        Activation("abs", ABS, kinks=(0.0,), slope_from_value=False),
+        Activation("softplus", SOFTPLUS),
+    )
+}
+
+
+@kernel
+def activate(code, h, negative_slope):
+    """``h = g(h)`` for a run of contiguous numbers `h`."""
+    one = h.dtype.type(1)
+    zero = h.dtype.type(0)
+    if code == LOGISTIC:
+        for i in range(h.size):
+            e = np.exp(-abs(h[i]))  # never overflows
+            h[i] = (one if h[i] >= zero else e) / (one + e)
+    elif code == TANH:
+        for i in range(h.size):
+            h[i] = np.tanh(h[i])
+    elif code == RELU:
+        for i in range(h.size):
+            h[i] = zero if h[i] < zero else h[i]
+    elif code == LEAKY_RELU:
+        a = h.dtype.type(negative_slope)
+        for i in range(h.size):
+            h[i] = a * h[i] if h[i] < zero else h[i]
+    elif code == ABS:
+        for i in range(h.size):
+            h[i] = abs(h[i])
+    elif code == SOFTPLUS:
+        for i in range(h.size):
+            z = h[i]
+            h[i] = (zero if z < zero else z) + np.log1p(np.exp(-abs(z)))
+
+
+@kernel
+def multiply_by_slope(code, d, h, negative_slope):
+    """``d *= g'(z)`` for two runs of equal length; `h` is g(z), or z unless ``slope_from_value``."""
+    one = d.dtype.type(1)
+    zero = d.dtype.type(0)
+    if code == LOGISTIC:
+        for i in range(d.size):
+            d[i] *= h[i] * (one - h[i])
+    elif code == TANH:
+        for i in range(d.size):
+            d[i] *= one - h[i] * h[i]
+    elif code == RELU:
+        for i in range(d.size):
+            d[i] = d[i] if h[i] > zero else zero
+    elif code == LEAKY_RELU:
+        a = d.dtype.type(negative_slope)
+        for i in range(d.size):
+            d[i] *= one if h[i] > zero else a
+    elif code == ABS:
+        for i in range(d.size):
+            d[i] *= one if h[i] > zero else (-one if h[i] < zero else zero)
+    elif code == SOFTPLUS:
+        for i in range(d.size):
+            d[i] *= -np.expm1(-h[i])

@@ -1,0 +1,143 @@
+"""The three products of a dense layer, over panels (see `_tile`).
+
+===========  =======================  ==========================================
+function     result                   sums over
+===========  =======================  ==========================================
+forward      Z = X W + b              inputs
+backward     dX = dZ W^T (+= dX)      units, from the transposed copy of W
+gradient     dW = X^T dZ              rows of the batch
+===========  =======================  ==========================================
+
+`forward` and `backward` are the same loop over different buffers, `affine`; what they start from
+(a bias row, zeros, or the result so far) is an argument. Three panels are taken at a time as long
+as that leaves no single one over: 4 = 2 + 2.
+"""
+
+from nbnet.kernels._jit import kernel
+from nbnet.kernels._tile import (
+    ROWS,
+    product_1,
+    product_2,
+    product_3,
+    transposed_product_1,
+    transposed_product_2,
+    transposed_product_3,
+)
+
+__all__ = ["add_scaled", "affine", "column_sums", "panels_at_once", "weight_gradient"]
+
+
+@kernel
+def panels_at_once(left):
+    """How many of `left` panels the next tile takes: 1, 2 or 3."""
+    if left == 3 or left >= 5:
+        return 3
+    return min(left, 2)
+
+
+@kernel
+def affine(
+    a, a_at, a_panel, r0, r1, v, b, b_at, b_panel, panels, depth, c, c_at, start, s_at, s_row, s_panel
+):
+    """Rows `r0` to `r1` of ``C = start + A B``.
+
+    Parameters
+    ----------
+    a, c : (work,) panels of the left operand and of the result, both with `a_panel` numbers each.
+    r0, r1 : int
+        Rows, multiples of the tile's ``ROWS``.
+    v : int
+        Width of a panel.
+    b : flat panels of the right operand, `b_panel` numbers each.
+    panels : int
+        Panels of B and C.
+    depth : int
+        Common dimension in groups of ``DEPTH``.
+    start : flat numbers the sums start from, at ``s_at + row * s_row + panel * s_panel``.
+    """
+    j = 0
+    while j < panels:
+        n = panels_at_once(panels - j)
+        bj = b_at + j * b_panel
+        cj = c_at + j * a_panel
+        sj = s_at + j * s_panel
+        if n == 3:
+            for r in range(r0, r1, ROWS):
+                product_3(
+                    a, a_at + r * v, a_panel, b, bj, b_panel, depth,
+                    c, cj + r * v, a_panel, start, sj + r * s_row, s_row, s_panel,
+                )  # fmt: skip
+        elif n == 2:
+            for r in range(r0, r1, ROWS):
+                product_2(
+                    a, a_at + r * v, a_panel, b, bj, b_panel, depth,
+                    c, cj + r * v, a_panel, start, sj + r * s_row, s_row, s_panel,
+                )  # fmt: skip
+        else:
+            for r in range(r0, r1, ROWS):
+                product_1(
+                    a, a_at + r * v, a_panel, b, bj, b_panel, depth,
+                    c, cj + r * v, a_panel, start, sj + r * s_row, s_row, s_panel,
+                )  # fmt: skip
+        j += n
+
+
+@kernel
+def weight_gradient(x, x_at, panel, i0, i1, v, d, d_at, panels, depth, g, g_at, g_panel, zeros):
+    """Rows `i0` to `i1` of ``G = X^T D`` for one to three panels of D.
+
+    Parameters
+    ----------
+    x, d : (work,) panels of the layer's input and of the gradient at its output, `panel` numbers
+        each.
+    i0, i1 : int
+        Rows of the weight matrix (columns of X), multiples of ``ROWS``.
+    depth : int
+        Rows of the batch in groups of ``DEPTH``.
+    g : flat panels of the result, `g_panel` numbers each; row `i0` lies at `g_at`.
+    zeros : flat, at least `v` zeros.
+    """
+    for i in range(i0, i1, ROWS):
+        at = x_at + (i // v) * panel + i % v
+        to = g_at + (i - i0) * v
+        if panels == 3:
+            transposed_product_3(
+                x, at, 0, d, d_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0
+            )
+        elif panels == 2:
+            transposed_product_2(
+                x, at, 0, d, d_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0
+            )
+        else:
+            transposed_product_1(
+                x, at, 0, d, d_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0
+            )
+
+
+@kernel
+def column_sums(d, v, sums):
+    """``sums = sum of the rows`` of one panel `d`; its rows are a multiple of four.
+
+    Four rows are added to each other before they join the sum, so that additions need not wait
+    for one another.
+    """
+    sums[:] = 0
+    for r in range(0, d.size, 4 * v):
+        a, b = d[r : r + v], d[r + v : r + 2 * v]
+        c, e = d[r + 2 * v : r + 3 * v], d[r + 3 * v : r + 4 * v]
+        for k in range(v):
+            sums[k] += (a[k] + b[k]) + (c[k] + e[k])
+
+
+@kernel
+def add_scaled(factor, x, y):
+    """``y += factor * x`` over one row of a panel; a constant width becomes one instruction."""
+    if y.size == 16:
+        for k in range(16):
+            y[k] += factor * x[k]
+    elif y.size == 8:
+        for k in range(8):
+            y[k] += factor * x[k]
+    else:
+        for k in range(y.size):
+            y[k] += factor * x[k]

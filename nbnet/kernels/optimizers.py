@@ -1,0 +1,119 @@
+"""Optimizers: one step over a run of contiguous parameters.
+
+===========  =====  ==============================================================================
+name         slots  step, with gradient g
+===========  =====  ==============================================================================
+sgd          v      v = mu v - lr g;  p += mu v - lr g  (Nesterov) or  p += v
+adam         m, s   m = b1 m + (1 - b1) g;  s = b2 s + (1 - b2) g^2;  p -= lr_t m / (sqrt(s) + eps)
+gradient     g      sums the gradient and leaves p alone: for L-BFGS and for looking at it
+===========  =====  ==============================================================================
+
+with lr_t = lr sqrt(1 - b2^t) / (1 - b1^t). (Goodfellow et al., 2016, section 8.3 and 8.5; Kingma
+and Ba, 2015. As in scikit-learn, eps is added after the bias correction of the step size.)
+
+To add one: its row in ``OPTIMIZERS``, its branch in `prepare` (what depends on the step alone, in
+double precision, once a step) and in `update` (a plain loop; it runs over a tile of parameters
+whose gradient still lies in the first-level cache).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nbnet.kernels._jit import kernel
+
+__all__ = ["GRADIENT", "OPTIMIZERS", "Optimizer", "prepare", "update"]
+
+SGD, ADAM, GRADIENT = range(3)
+HYPER = 8  # room for what `prepare` hands to `update`
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A row of ``OPTIMIZERS``.
+
+    Attributes
+    ----------
+    name : str
+    code : int
+        What compiled code calls it.
+    slots : int
+        S, numbers of state per parameter.
+    settings : dict of str to float
+        Its hyperparameters beside the learning rate and their defaults, in the order in which
+        `prepare` reads them.
+    """
+
+    name: str
+    code: int
+    slots: int
+    settings: dict[str, float] = field(default_factory=dict)
+
+
+OPTIMIZERS = {
+    row.name: row
+    for row in (
+        Optimizer("sgd", SGD, 1, {"momentum": 0.9, "nesterov": True}),
+        Optimizer("adam", ADAM, 2, {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}),
+        Optimizer("gradient", GRADIENT, 1),
+    )
+}
+
+
+@kernel
+def prepare(code, learning_rate, settings, t, hyper):
+    """Write to `hyper` what all updates of step `t` (1, 2, ...) share."""
+    if code == SGD:
+        hyper[0] = learning_rate
+        hyper[1] = settings[0]
+        hyper[2] = settings[1]
+    elif code == ADAM:
+        beta_1, beta_2 = settings[0], settings[1]
+        hyper[0] = learning_rate * np.sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t)
+        hyper[1] = beta_1
+        hyper[2] = 1.0 - beta_1
+        hyper[3] = beta_2
+        hyper[4] = 1.0 - beta_2
+        hyper[5] = settings[2]
+
+
+@kernel
+def update(code, params, gradient, state, at, slot, hyper):
+    """One step for a run of parameters.
+
+    Parameters
+    ----------
+    code : int
+    params, gradient : slices of equal length; `params` is changed
+    state : (S * P,) changed; slot s of the first parameter lies at ``s * slot + at``
+    hyper : what `prepare` wrote
+    """
+    n = params.size
+    first = state[at : at + n]
+    if code == SGD:
+        rate, momentum = hyper[0], hyper[1]
+        if hyper[2] != 0:
+            for i in range(n):
+                velocity = momentum * first[i] - rate * gradient[i]
+                first[i] = velocity
+                params[i] += momentum * velocity - rate * gradient[i]
+        else:
+            for i in range(n):
+                velocity = momentum * first[i] - rate * gradient[i]
+                first[i] = velocity
+                params[i] += velocity
+    elif code == ADAM:
+        rate, b1, c1, b2, c2, epsilon = hyper[0], hyper[1], hyper[2], hyper[3], hyper[4], hyper[5]
+        second = state[slot + at : slot + at + n]
+        for i in range(n):
+            g = gradient[i]
+            m = b1 * first[i] + c1 * g
+            s = b2 * second[i] + c2 * g * g
+            first[i] = m
+            second[i] = s
+            params[i] -= rate * m / (np.sqrt(s) + epsilon)
+    elif code == GRADIENT:
+        for i in range(n):
+            first[i] += gradient[i]

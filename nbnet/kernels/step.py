@@ -1,0 +1,500 @@
+"""A minibatch step in two phases: rows, then parameters.
+
+1. **Rows.** Each thread takes blocks of the batch's rows: gathers them from X, runs all ops
+   forward, the loss, and all ops backward. Rows do not touch each other, and a block's
+   activations stay in cache.
+2. **Parameters.** Each thread takes tiles of the weight matrices: sums the tile of X^T D over the
+   whole batch, adds the penalty, and lets the optimizer step on the spot. The gradient is never
+   stored (unless the "optimizer" is the one that collects it), and the transposed copy which
+   phase 1 reads is refreshed while the tile is still in cache.
+
+a. Every number is computed by one thread, by the same machine code and in the same order whatever
+   the number of threads; so results are bitwise the same for any number.
+b. Threads are Python threads that run `train` with their own `tid` without the GIL; they meet in
+   `_barrier` twice a step. One thread runs the same code and never waits.
+c. Nothing raises. `train` returns a status; a set stop flag ends all threads at the next block,
+   tile or barrier, so that Ctrl-C is answered at any size of data.
+d. A row's loss and gradient are multiplied by its weight and by 1 / (sum of the batch's weights)
+   here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbnet.kernels._jit import kernel
+from nbnet.kernels._tile import (
+    DEPTH,
+    ROWS,
+    atomic_load,
+    atomic_store,
+    copy_row,
+    pause,
+    yield_core,
+)
+from nbnet.kernels.losses import apply_inverse_link, value_and_gradient
+from nbnet.kernels.matmul import add_scaled, column_sums, weight_gradient
+from nbnet.kernels.ops import (
+    BIAS,
+    COLUMNS,
+    DELTA,
+    DENSE,
+    IN_0,
+    INPUTS,
+    MIRROR,
+    OUT,
+    PANELS,
+    VALUE,
+    WEIGHTS,
+    WIDTH,
+    backward,
+    forward,
+)
+from nbnet.kernels.ops import CODE as OP_CODE
+from nbnet.kernels.optimizers import GRADIENT, prepare, update
+
+__all__ = [
+    "BLOCK",
+    "FINISHED",
+    "HEAD",
+    "NON_FINITE",
+    "RATES",
+    "BIAS_TASK",
+    "SPARSE_TASK",
+    "STOPPED",
+    "SYNC_STRIDE",
+    "TASK_COLUMNS",
+    "TASK_ROWS",
+    "WEIGHTS_TASK",
+    "predict",
+    "train",
+]
+
+FINISHED, NON_FINITE, STOPPED = range(3)
+
+BLOCK = 64  # rows a thread takes at a time
+TASK_ROWS = 64  # rows of a weight matrix a task takes at a time: with three panels, 12 KiB
+SYNC_STRIDE = 8  # int64 numbers between two threads' flags: a cache line each
+
+# What a task of phase 2 does.
+TASK_COLUMNS = ("op", "panel", "panels", "row", "rows", "kind")
+TASK_OP, TASK_PANEL, TASK_PANELS, TASK_ROW, TASK_N_ROWS, TASK_KIND = range(len(TASK_COLUMNS))
+WEIGHTS_TASK, SPARSE_TASK, BIAS_TASK = range(3)
+
+# Integers of a plan and a run.
+HEAD = (
+    "lanes",  # V
+    "panel",  # numbers in a panel of `work`
+    "features",  # I
+    "targets",  # T
+    "gather",  # whether X must be laid out in panels (not if it is sparse and only dense ops read it)
+    "sparse",  # whether X is CSR
+    "input",  # nodes
+    "output",
+    "loss",  # codes
+    "optimizer",
+    "batch",
+    "slot",  # distance of two optimizer slots
+    "scratch",  # numbers of scratch per thread
+)
+(
+    H_LANES,
+    H_PANEL,
+    H_FEATURES,
+    H_TARGETS,
+    H_GATHER,
+    H_SPARSE,
+    H_INPUT,
+    H_OUTPUT,
+    H_LOSS,
+    H_OPTIMIZER,
+    H_BATCH,
+    H_SLOT,
+    H_SCRATCH,
+) = range(len(HEAD))
+
+# Floats of a run: what `train` reads, then what it reports.
+RATES = (
+    "learning_rate",
+    "alpha",
+    "total_weight",  # divide by this instead of the batch's weights; 0: by those
+    "step",  # Adam's t, continued
+    "loss",  # sum over batches of loss * rows (of loss alone if `total_weight` is given)
+    "share",  # sum of those factors
+)
+R_LEARNING_RATE, R_ALPHA, R_TOTAL_WEIGHT, R_STEP, R_LOSS, R_SHARE = range(len(RATES))
+
+
+# --- Phase 1: rows -----------------------------------------------------------------------------
+
+
+@kernel
+def _gather(head, nodes, work, x, indices, indptr, order, first, last, r0, r1):
+    """Lay rows of X out in panels: buffer row r holds data row ``order[first + r]``."""
+    v, panel, features = head[H_LANES], head[H_PANEL], head[H_FEATURES]
+    at = nodes[head[H_INPUT], VALUE]
+    panels = nodes[head[H_INPUT], PANELS]
+    for r in range(r0, r1):
+        row = _data_row(order, first + r, last)
+        if row < 0 or head[H_SPARSE]:
+            for p in range(panels):
+                to = at + p * panel + r * v
+                work[to : to + v] = 0
+        if row >= 0:
+            if head[H_SPARSE]:
+                for k in range(indptr[row], indptr[row + 1]):
+                    c = indices[k]
+                    work[at + (c // v) * panel + r * v + c % v] += x[k]
+            else:
+                for p in range(panels):
+                    of = p * v
+                    copy_row(x, row * features + of, features - of, work, at + p * panel + r * v)
+
+
+@kernel
+def _data_row(order, at, last):
+    """Row of X at place `at` of the order, -1 past the end; an empty order is the natural one."""
+    if at >= last:
+        return -1
+    return order[at] if order.size > 0 else at
+
+
+@kernel
+def _sparse_forward(op, head, nodes, work, x, indices, indptr, order, first, last, r0, r1, params):
+    """``Z = X W + b`` for CSR rows: a sum of rows of W."""
+    v, panel = head[H_LANES], head[H_PANEL]
+    out = nodes[op[OUT]]
+    for p in range(out[PANELS]):
+        weights = op[WEIGHTS] + p * op[INPUTS] * v
+        bias = params[op[BIAS] + p * v : op[BIAS] + (p + 1) * v]
+        for r in range(r0, r1):
+            to = out[VALUE] + p * panel + r * v
+            z = work[to : to + v]
+            z[:] = bias
+            row = _data_row(order, first + r, last)
+            if row >= 0:
+                for k in range(indptr[row], indptr[row + 1]):
+                    of = weights + indices[k] * v
+                    add_scaled(x[k], params[of : of + v], z)
+
+
+@kernel
+def _rows_forward(
+    head, nodes, ops, slopes, x, indices, indptr, order, first, last, r0, r1, params, work
+):
+    if head[H_GATHER]:
+        _gather(head, nodes, work, x, indices, indptr, order, first, last, r0, r1)
+    for k in range(ops.shape[0]):
+        op = ops[k]
+        if head[H_SPARSE] and op[OP_CODE] == DENSE and op[IN_0] == head[H_INPUT]:
+            _sparse_forward(
+                op, head, nodes, work, x, indices, indptr, order, first, last, r0, r1, params
+            )
+        else:
+            forward(op, slopes[k], nodes, work, head[H_PANEL], head[H_LANES], r0, r1, params)
+
+
+@kernel
+def _raw_row(head, nodes, work, r, raw):
+    """Collect the raw outputs of buffer row `r` from its panels."""
+    v, panel = head[H_LANES], head[H_PANEL]
+    at = nodes[head[H_OUTPUT], VALUE] + r * v
+    for c in range(raw.size):
+        raw[c] = work[at + (c // v) * panel + c % v]
+
+
+@kernel
+def _rows_loss(
+    head, nodes, y, weights, order, first, last, r0, r1, scale, work, scratch, row_loss
+):
+    """Weighted loss of each row, and its gradient at the output node."""
+    v, panel = head[H_LANES], head[H_PANEL]
+    out = nodes[head[H_OUTPUT]]
+    n = out[WIDTH]
+    raw, gradient = scratch[:n], scratch[n : 2 * n]
+    for r in range(r0, r1):
+        row = _data_row(order, first + r, last)
+        factor = work.dtype.type(0)
+        if row < 0:  # a padding row: no loss, no gradient
+            gradient[:] = 0
+        else:
+            _raw_row(head, nodes, work, r, raw)
+            value = value_and_gradient(head[H_LOSS], raw, n, y, row * head[H_TARGETS], gradient)
+            weight = weights[row] if weights.size > 0 else work.dtype.type(1)
+            row_loss[r] = value * weight
+            factor = work.dtype.type(weight * scale)
+        at = out[DELTA] + r * v
+        for c in range(n):
+            work[at + (c // v) * panel + c % v] = gradient[c] * factor
+
+
+@kernel
+def _rows_backward(head, nodes, ops, slopes, r0, r1, mirror, work, scratch):
+    for k in range(ops.shape[0] - 1, -1, -1):
+        backward(
+            ops[k], slopes[k], nodes, work, head[H_PANEL], head[H_LANES], r0, r1, mirror, scratch
+        )
+
+
+# --- Phase 2: parameters -----------------------------------------------------------------------
+
+
+@kernel(reassociate=True)
+def _add_penalty(gradient, params, l2):
+    """``gradient += l2 * params``; returns the sum of squares of `params`."""
+    total = params.dtype.type(0)
+    for i in range(params.size):
+        total += params[i] * params[i]
+        gradient[i] += l2 * params[i]
+    return total
+
+
+@kernel
+def _transpose(params, at, mirror, to, rows, first_row, columns, column, inputs_panel, v):
+    """Copy `rows` x V weights of one panel into the transposed panels.
+
+    Weight (i, c) of the panel lies at ``at + (i - first_row) * v + c``; its copy at row
+    ``column + c`` of transposed panel ``i // v``.
+    """
+    used = min(v, columns - column)
+    for i0 in range(0, rows, v):
+        n = min(v, rows - i0)
+        start = to + ((first_row + i0) // v) * inputs_panel + column * v
+        block = params[at + i0 * v : at + (i0 + n) * v]
+        for c in range(used):
+            row = mirror[start + c * v : start + c * v + n]
+            for i in range(n):
+                row[i] = block[i * v + c]
+
+
+@kernel
+def _sparse_gradient(op, head, nodes, work, x, indices, indptr, order, first, last, p, gradient):
+    """One panel of ``G = X^T D`` for CSR rows."""
+    v, panel = head[H_LANES], head[H_PANEL]
+    at = nodes[op[OUT], DELTA] + p * panel
+    gradient[:] = 0
+    for r in range(last - first):
+        row = _data_row(order, first + r, last)
+        d = work[at + r * v : at + (r + 1) * v]
+        for k in range(indptr[row], indptr[row + 1]):
+            of = indices[k] * v
+            add_scaled(x[k], d, gradient[of : of + v])
+
+
+@kernel
+def _parameters(
+    task, head, nodes, ops, x, indices, indptr, order, first, last,
+    l2, params, mirror, state, work, scratch, hyper,
+):  # fmt: skip
+    """Gradient, penalty and optimizer step for one task; returns the sum of squared weights."""
+    op = ops[task[TASK_OP]]
+    v, panel = head[H_LANES], head[H_PANEL]
+    out = nodes[op[OUT]]
+    rows = (last - first + ROWS - 1) // ROWS * ROWS
+    squares = 0.0
+    if task[TASK_KIND] == BIAS_TASK:
+        for p in range(task[TASK_PANEL], task[TASK_PANEL] + task[TASK_PANELS]):
+            d = out[DELTA] + p * panel
+            gradient = scratch[:v]
+            column_sums(work[d : d + rows * v], v, gradient)
+            at = op[BIAS] + p * v
+            update(
+                head[H_OPTIMIZER], params[at : at + v], gradient, state, at, head[H_SLOT], hyper
+            )
+        return squares
+    row, n = task[TASK_ROW], task[TASK_N_ROWS] * v
+    if task[TASK_KIND] == SPARSE_TASK:
+        _sparse_gradient(
+            op, head, nodes, work, x, indices, indptr, order, first, last,
+            task[TASK_PANEL], scratch[:n],
+        )  # fmt: skip
+    else:
+        weight_gradient(
+            work, nodes[op[IN_0], VALUE], panel, row, row + task[TASK_N_ROWS], v,
+            work, out[DELTA] + task[TASK_PANEL] * panel, task[TASK_PANELS], rows // DEPTH,
+            scratch, 0, n, work,
+        )  # fmt: skip
+    for k in range(task[TASK_PANELS]):
+        p = task[TASK_PANEL] + k
+        at = op[WEIGHTS] + (p * op[INPUTS] + row) * v
+        weights = params[at : at + n]
+        gradient = scratch[k * n : (k + 1) * n]
+        if l2 != 0:
+            squares += _add_penalty(gradient, weights, params.dtype.type(l2))
+        update(head[H_OPTIMIZER], weights, gradient, state, at, head[H_SLOT], hyper)
+        if op[MIRROR] >= 0 and head[H_OPTIMIZER] != GRADIENT:
+            _transpose(
+                params, at, mirror, op[MIRROR], task[TASK_N_ROWS], row,
+                op[COLUMNS], p * v, op[COLUMNS] * v, v,
+            )  # fmt: skip
+    return squares
+
+
+# --- Threads -----------------------------------------------------------------------------------
+
+
+@kernel
+def _stopped(sync, n_threads):
+    return atomic_load(sync, n_threads * SYNC_STRIDE) != 0
+
+
+@kernel
+def _barrier(sync, tid, n_threads, phase):
+    """Wait until all threads have come to `phase`; False if the stop flag was set meanwhile."""
+    atomic_store(sync, tid * SYNC_STRIDE, phase)
+    for other in range(n_threads):
+        spins = 0
+        while atomic_load(sync, other * SYNC_STRIDE) < phase:
+            spins += 1
+            if spins < 2000:
+                pause()
+            else:  # the other thread may be waiting for this very core
+                yield_core()
+            if _stopped(sync, n_threads):
+                return False
+    return True
+
+
+# --- Entry points ------------------------------------------------------------------------------
+
+
+@kernel(cache=True)
+def train(
+    tid, n_threads, head, nodes, ops, slopes, tasks, bounds, x, indices, indptr, y, weights, order,
+    settings, rates, hyper, params, mirror, state, work, scratch, row_loss, squares, sync,
+):  # fmt: skip
+    """Thread `tid`'s share of an epoch: one step per consecutive slice of `order`.
+
+    Parameters
+    ----------
+    tid, n_threads : int
+    head : (len(HEAD),) int64
+    nodes, ops, slopes : the plan; ``slopes[k]`` is the negative slope of op k
+    tasks : (tasks, len(TASK_COLUMNS)) int64, phase 2
+    bounds : (n_threads + 1,) int64; thread t has tasks bounds[t] to bounds[t + 1]
+    x : (N * I,) or the CSR data
+    indices, indptr : of a CSR X, else empty
+    y : (N * T,) targets
+    weights : (N,) or empty
+    order : (M,) int64 rows of X; empty: all in order
+    settings : float64, the optimizer's
+    rates : (len(RATES),) float64; thread 0 reports here
+    hyper : (n_threads, HYPER)
+    params, mirror, state : engine layout, changed
+    work : flat values and gradients of all nodes
+    scratch : (n_threads, head scratch)
+    row_loss : (>= batch,) float64
+    squares : (tasks,) float64
+    sync : int64 flags, all zero at the start, the last one stops
+
+    Returns
+    -------
+    int
+        ``FINISHED``, ``NON_FINITE`` (a batch loss is; its step was not made) or ``STOPPED``.
+    """
+    batch = head[H_BATCH]
+    n_order = order.size if order.size > 0 else y.size // head[H_TARGETS]
+    my_scratch, my_hyper = scratch[tid], hyper[tid]
+    t = rates[R_STEP]
+    phase = 0
+    for first in range(0, n_order, batch):
+        last = min(first + batch, n_order)
+        total = float(last - first)
+        if weights.size > 0:
+            total = 0.0
+            for i in range(first, last):
+                total += weights[_data_row(order, i, last)]
+        share = float(last - first)
+        if rates[R_TOTAL_WEIGHT] > 0:
+            total = rates[R_TOTAL_WEIGHT]
+            share = 1.0
+        if total == 0.0:
+            continue
+        # A gradient collected over several batches gets the penalty once.
+        once = head[H_OPTIMIZER] != GRADIENT or first == 0
+        alpha = rates[R_ALPHA] if once else 0.0
+        t += 1
+        prepare(head[H_OPTIMIZER], rates[R_LEARNING_RATE], settings, t, my_hyper)
+
+        tiles = (last - first + ROWS - 1) // ROWS
+        mine = tiles * (tid + 1) // n_threads * ROWS
+        for r0 in range(tiles * tid // n_threads * ROWS, mine, BLOCK):
+            if _stopped(sync, n_threads):
+                return STOPPED
+            r1 = min(r0 + BLOCK, mine)
+            _rows_forward(
+                head, nodes, ops, slopes, x, indices, indptr, order, first, last, r0, r1,
+                params, work,
+            )  # fmt: skip
+            _rows_loss(
+                head, nodes, y, weights, order, first, last, r0, r1, 1.0 / total,
+                work, my_scratch, row_loss,
+            )  # fmt: skip
+            _rows_backward(head, nodes, ops, slopes, r0, r1, mirror, work, my_scratch)
+        phase += 1
+        if not _barrier(sync, tid, n_threads, phase):
+            return STOPPED
+
+        loss = 0.0
+        for r in range(last - first):
+            loss += row_loss[r]
+        loss /= total
+        if not np.isfinite(loss):
+            if tid == 0:
+                rates[R_LOSS] = loss
+            return NON_FINITE
+        for q in range(bounds[tid], bounds[tid + 1]):
+            if _stopped(sync, n_threads):
+                return STOPPED
+            squares[q] = _parameters(
+                tasks[q], head, nodes, ops, x, indices, indptr, order, first, last,
+                alpha / total, params, mirror, state, work, my_scratch, my_hyper,
+            )  # fmt: skip
+        phase += 1
+        if not _barrier(sync, tid, n_threads, phase):
+            return STOPPED
+        if tid == 0:
+            penalty = 0.0
+            for q in range(squares.size):
+                penalty += squares[q]
+            loss += 0.5 * alpha / total * penalty
+            rates[R_LOSS] += loss * share
+            rates[R_SHARE] += share
+            rates[R_STEP] = t
+    return FINISHED
+
+
+@kernel(cache=True)
+def predict(
+    tid, n_threads, head, nodes, ops, slopes, x, indices, indptr, n_rows, link, params, work,
+    scratch, out, order, sync,
+):  # fmt: skip
+    """Thread `tid`'s share of a forward pass: every n_threads-th block of rows.
+
+    Parameters as in `train`, and
+
+    n_rows : int
+        N.
+    link : int
+        Code of the loss whose inverse link to apply, -1 for raw outputs.
+    out : (N * R,) written
+    order : empty
+    """
+    n = nodes[head[H_OUTPUT], WIDTH]
+    raw = scratch[tid][:n]
+    r0 = tid * BLOCK  # of `work`, where this thread's block lies
+    for start in range(tid * BLOCK, n_rows, n_threads * BLOCK):
+        if _stopped(sync, n_threads):
+            return STOPPED
+        last = min(start + BLOCK, n_rows)
+        r1 = r0 + (last - start + ROWS - 1) // ROWS * ROWS
+        _rows_forward(
+            head, nodes, ops, slopes, x, indices, indptr, order, start - r0, last, r0, r1,
+            params, work,
+        )  # fmt: skip
+        for i in range(start, last):
+            _raw_row(head, nodes, work, r0 + i - start, raw)
+            if link >= 0:
+                apply_inverse_link(link, raw, n)
+            out[i * n : (i + 1) * n] = raw
+    return FINISHED

@@ -1,0 +1,84 @@
+"""How many threads a kernel may use, and running it on them.
+
+numba's own parallel loops are not used: their threading layers abort on concurrent or forked
+launches, need a system library, and would compile every kernel twice. nbnet's kernels release the
+GIL, so ordinary Python threads serve, each with its own share of the work; they live as long as a
+fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import numpy as np
+from joblib import cpu_count
+from numba import config
+from numba.np.ufunc import parallel
+
+from nbnet.kernels._jit import COMPILED
+from nbnet.kernels.step import SYNC_STRIDE
+
+__all__ = ["Team", "thread_limit"]
+
+# A step below this many floating-point operations (some 40 microseconds) is done before a second
+# thread has its data.
+_SMALL_STEP = 4_000_000
+# Work up to this many operations (some 50 ms) need not leave the calling thread to be interruptible.
+_SHORT_CALL = 2_000_000_000
+
+
+def thread_limit() -> int:
+    """Threads this process may use: the cores it really has, and numba's limits if lower.
+
+    Affinity, cgroup quotas and ``LOKY_MAX_CPU_COUNT`` come with joblib's count;
+    ``NUMBA_NUM_THREADS`` (which loky sets in its workers) and ``numba.set_num_threads`` are numba's.
+    """
+    if not COMPILED:
+        return 1
+    limit = min(cpu_count(), config.NUMBA_NUM_THREADS)
+    # Asking numba would start its threads, unless the user did by setting their number.
+    if getattr(parallel, "_is_initialized", False):
+        limit = min(limit, parallel.get_num_threads())
+    return max(1, limit)
+
+
+class Team:
+    """Threads that run one kernel together.
+
+    Parameters
+    ----------
+    operations : float
+        Floating-point operations between two meetings of the threads.
+    most : int
+        More threads than this would have nothing to do.
+    """
+
+    def __init__(self, operations: float, most: int):
+        small = operations < _SMALL_STEP
+        self.size = 1 if small else max(1, min(thread_limit(), most))
+        self.sync = np.zeros((self.size + 1) * SYNC_STRIDE, dtype=np.int64)
+        self._pool: ThreadPoolExecutor | None = None
+
+    def run(self, kernel: Callable[..., int], args: tuple, operations: float) -> int:
+        """Call ``kernel(tid, size, *args, sync)`` on each thread; the status of the first.
+
+        The calling thread only waits, so that it receives a KeyboardInterrupt at once; it then
+        stops the others and passes the exception on.
+        """
+        self.sync[:] = 0
+        if self.size == 1 and operations < _SHORT_CALL:
+            return kernel(0, 1, *args, self.sync)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.size, thread_name_prefix="nbnet")
+        futures = []
+        try:
+            for tid in range(self.size):
+                futures.append(self._pool.submit(kernel, tid, self.size, *args, self.sync))
+            while wait(futures, timeout=0.1).not_done:  # with a timeout, Windows is interruptible
+                pass
+        except BaseException:
+            self.sync[-SYNC_STRIDE] = 1
+            wait(futures)
+            raise
+        return futures[0].result()

@@ -1,0 +1,575 @@
+"""Networks: outputs and gradients of a graph, and the engine room of a fit.
+
+`Network` is stateless: parameters come in and go out as one flat vector (P,), W0, b0, W1, b1, ...
+`Trainer` holds what one fit needs between epochs, in the engine's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_random_state
+
+from nbnet.graph import Node, topological_order
+from nbnet.kernels._tile import VECTOR_BYTES
+from nbnet.kernels.losses import LOSSES, Loss
+from nbnet.kernels.optimizers import HYPER, OPTIMIZERS
+from nbnet.kernels.step import BLOCK, RATES, predict, train
+from nbnet.kernels.threads import Team
+from nbnet.plan import Plan, parameter_blocks
+
+__all__ = ["Network", "Trainer"]
+
+# Rows whose values and gradients are in memory at once when a whole data set is walked.
+_CHUNK = 1024
+
+
+def _aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros that begin on a vector's boundary: no load crosses a cache line."""
+    dtype = np.dtype(dtype)
+    spare = VECTOR_BYTES // dtype.itemsize
+    buffer = np.zeros(size + spare, dtype=dtype)
+    skip = (-buffer.ctypes.data % VECTOR_BYTES) // dtype.itemsize
+    return buffer[skip : skip + size]
+
+
+def _frozen(array: Any, dtype: Any) -> np.ndarray:
+    """Flat, contiguous, read-only: one type for the compiler, whatever the user's array is.
+
+    Copies only if dtype or layout do not fit.
+    """
+    flat = np.require(array, dtype=dtype, requirements=["C", "A"]).reshape(-1).view(np.ndarray)
+    flat.flags.writeable = False
+    return flat
+
+
+def _row_of(table: dict[str, Any], parameter: str, name: Any) -> Any:
+    if not isinstance(name, str) or name not in table:
+        raise ValueError(f"{parameter} must be one of {sorted(table)}, got {name!r}")
+    return table[name]
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """X as kernels see it."""
+
+    values: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+    n: int
+    sparse: bool
+
+    @classmethod
+    def of(cls, X: Any, n_features: int, dtype: np.dtype) -> _Samples:
+        if not sparse.issparse(X):
+            X = np.asarray(X)
+        if X.ndim != 2 or X.shape[1] != n_features:
+            raise ValueError(f"X must have shape (n_samples, {n_features}), got {X.shape}")
+        if sparse.issparse(X):
+            X = X.tocsr()
+            return cls(
+                _frozen(X.data, dtype),
+                _frozen(X.indices, np.int32),
+                _frozen(X.indptr, np.int64),
+                X.shape[0],
+                True,
+            )
+        none = (_frozen([], np.int32), _frozen([], np.int64))
+        return cls(_frozen(X, dtype), *none, X.shape[0], False)
+
+
+def _targets(y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype) -> np.ndarray:
+    """Targets (N, T), checked against the loss."""
+    y = np.asarray(y)
+    n_targets = 1 if row.integer_targets else n_outputs // row.raw_per_target
+    if y.ndim == 1:
+        y = y[:, None]
+    if y.shape != (n, n_targets):
+        raise ValueError(
+            f"y must have shape ({n}, {n_targets}) for loss={row.name!r} and {n_outputs} raw "
+            f"outputs, got {y.shape}"
+        )
+    high = n_outputs - 1 if row.integer_targets else row.y_high
+    valid = np.isfinite(y) & (y >= row.y_low) & (y <= high)
+    if row.integer_targets:
+        valid &= y == np.floor(y)
+    if not valid.all():
+        kind = "integers" if row.integer_targets else "finite numbers"
+        raise ValueError(
+            f"y must hold {kind} in [{row.y_low:g}, {high:g}] for loss={row.name!r}, "
+            f"got {y[~valid][0]!r}"
+        )
+    return y.astype(dtype, copy=False)
+
+
+def _weights(sample_weight: Any, n: int) -> np.ndarray | None:
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight)
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight must have shape ({n},), got {weights.shape}")
+    valid = np.isfinite(weights) & (weights >= 0)
+    if not valid.all():
+        raise ValueError(
+            f"sample_weight must be finite and >= 0, got {weights[~valid][0]!r}"
+        )
+    return weights
+
+
+class Network:
+    """The function that the graph ending in `output` computes.
+
+    Parameters
+    ----------
+    output : Node
+        Its last node; its columns are the raw outputs.
+    output_gain : float, optional
+        Initialisation gain of blocks that no activation follows (see
+        `nbnet.plan.parameter_blocks`).
+
+    Attributes
+    ----------
+    n_features : int
+        I.
+    n_outputs : int
+        R.
+    n_params : int
+        P.
+    blocks : tuple of ParameterBlock
+        One for each dense or maxout node, in topological order.
+    """
+
+    def __init__(self, output: Node, output_gain: float | None = None):
+        order = topological_order(output)
+        self.output = output
+        self.blocks = parameter_blocks(order, output_gain)
+        self.n_features = next(node.width for node in order if node.op == "input")
+        self.n_outputs = output.width
+        self.n_params = self.blocks[-1].bias.stop if self.blocks else 0
+        self._order = order
+
+    def describe(self, dtype: Any = np.float64, rows: int = BLOCK) -> str:
+        """A table of ops, parameter blocks and buffers with names, shapes and offsets."""
+        return self._plan(dtype, rows).describe()
+
+    def _plan(self, dtype: Any, rows: int, **options: Any) -> Plan:
+        return Plan(self.output, dtype, rows, self.blocks, **options)
+
+    # --- Parameters
+
+    def init(self, random_state: Any = None, dtype: Any = np.float64) -> np.ndarray:
+        """Initial parameters (P,), uniform in +-sqrt(gain / (fan_in + fan_out)).
+
+        Drawn in double precision, block by block, weights then bias: scikit-learn's order. (Glorot
+        and Bengio, 2010, equation 16; fan_out counts units, not pieces.)
+        """
+        rng = check_random_state(random_state)
+        params = np.empty(self.n_params, dtype=dtype)
+        for block in self.blocks:
+            bound = np.sqrt(block.gain / (block.fan_in + block.units))
+            shape = (block.fan_in, block.columns)
+            params[block.weights] = rng.uniform(-bound, bound, shape).ravel()
+            params[block.bias] = rng.uniform(-bound, bound, block.columns)
+        return params
+
+    def pack(
+        self, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], dtype: Any = None
+    ) -> np.ndarray:
+        """One flat vector (P,) from a weight matrix and a bias per block."""
+        dtype = np.result_type(*coefs, *intercepts) if dtype is None else dtype
+        if len(coefs) != len(self.blocks) or len(intercepts) != len(self.blocks):
+            raise ValueError(
+                f"coefs and intercepts must have {len(self.blocks)} entries, "
+                f"got {len(coefs)} and {len(intercepts)}"
+            )
+        params = np.empty(self.n_params, dtype=dtype)
+        for i, (block, weights, bias) in enumerate(
+            zip(self.blocks, coefs, intercepts, strict=True)
+        ):
+            shape = (block.fan_in, block.columns)
+            if np.shape(weights) != shape or np.shape(bias) != shape[1:]:
+                raise ValueError(
+                    f"coefs[{i}] and intercepts[{i}] must have shapes {shape} and {shape[1:]}, "
+                    f"got {np.shape(weights)} and {np.shape(bias)}"
+                )
+            params[block.weights] = np.ravel(weights)
+            params[block.bias] = bias
+        return params
+
+    def unpack(self, params: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Fresh weight matrices and biases, one each per block."""
+        coefs = [
+            params[block.weights].reshape(block.fan_in, block.columns).copy()
+            for block in self.blocks
+        ]
+        return coefs, [params[block.bias].copy() for block in self.blocks]
+
+    def _check_params(self, params: Any) -> np.ndarray:
+        params = np.asarray(params)
+        if params.dtype not in (np.float32, np.float64):
+            params = params.astype(np.float64)
+        if params.shape != (self.n_params,):
+            raise ValueError(f"params must have shape ({self.n_params},), got {params.shape}")
+        return params
+
+    # --- Outputs
+
+    def forward(self, params: Any, X: Any, loss: str | None = None) -> np.ndarray:
+        """Raw outputs (N, R) in the dtype of `params`.
+
+        Parameters
+        ----------
+        params : (P,) array
+        X : (N, I) array or CSR
+        loss : str, optional
+            Apply this loss's inverse link: probabilities for the cross-entropies, means else.
+        """
+        params = self._check_params(params)
+        engine: Callable[[Plan], np.ndarray] = lambda plan: _to_engine(plan, params)  # noqa: E731
+        return self._run_forward(engine, X, params.dtype, loss)
+
+    def _run_forward(
+        self,
+        engine: Callable[[Plan], np.ndarray],
+        X: Any,
+        dtype: np.dtype,
+        loss: str | None,
+    ) -> np.ndarray:
+        link = -1 if loss is None else _row_of(LOSSES, "loss", loss).code
+        samples = _Samples.of(X, self.n_features, dtype)
+        operations = sum(2 * b.fan_in * b.columns for b in self.blocks) * samples.n
+        team = Team(operations, -(-samples.n // BLOCK))
+        rows = min(samples.n, BLOCK) + (team.size - 1) * BLOCK
+        plan = self._plan(dtype, max(rows, 1), training=False, sparse=samples.sparse)
+        out = np.empty(samples.n * self.n_outputs, dtype=dtype)
+        team.run(
+            predict,
+            (
+                plan.head(),
+                plan.nodes,
+                plan.ops,
+                plan.slopes,
+                samples.values,
+                samples.indices,
+                samples.indptr,
+                samples.n,
+                link,
+                engine(plan),
+                _aligned_zeros(plan.n_work, dtype),
+                _aligned_zeros(team.size * plan.n_scratch, dtype).reshape(team.size, -1),
+                out,
+                _frozen([], np.int64),
+            ),
+            operations,
+        )
+        return out.reshape(samples.n, self.n_outputs)
+
+    # --- Gradients
+
+    def objective(
+        self, X: Any, y: Any, *, loss: str, alpha: float = 0.0, sample_weight: Any = None,
+        dtype: Any = np.float64,
+    ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:  # fmt: skip
+        """The function from params (P,) to loss and gradient (P,) on fixed data.
+
+        Parameters as in `loss_and_gradient`; what depends on the data alone is done once.
+        """
+        start = np.zeros(self.n_params, dtype=dtype)
+        trainer = Trainer(
+            self, start, X, y, sample_weight,
+            loss=loss, alpha=alpha, optimizer="gradient", batch_size=_CHUNK,
+        )  # fmt: skip
+        return trainer.loss_and_gradient
+
+    def loss_and_gradient(
+        self,
+        params: Any,
+        X: Any,
+        y: Any,
+        *,
+        loss: str = "half_squared_error",
+        alpha: float = 0.0,
+        sample_weight: Any = None,
+    ) -> tuple[float, np.ndarray]:
+        """Loss and its gradient with respect to all parameters.
+
+        ``sum_i w_i l_i / sum_i w_i + alpha / 2 * ||W||^2 / sum_i w_i``: the weighted mean of the
+        rows' losses and an L2 penalty on weights, not biases.
+
+        Parameters
+        ----------
+        params : (P,) array
+        X : (N, I) array or CSR
+        y : (N,) or (N, T) array
+            Class indices for ``"softmax_cross_entropy"``.
+        loss : str
+            A key of ``LOSSES``.
+        alpha : float, default=0
+        sample_weight : (N,) array, optional
+
+        Returns
+        -------
+        loss : float
+        gradient : (P,) array
+        """
+        params = self._check_params(params)
+        function = self.objective(
+            X, y, loss=loss, alpha=alpha, sample_weight=sample_weight, dtype=params.dtype
+        )
+        return function(params)
+
+    def gradients(
+        self,
+        params: Any,
+        X: Any,
+        y: Any,
+        *,
+        loss: str = "half_squared_error",
+        wrt: Sequence[Node | str],
+        sample_weight: Any = None,
+    ) -> list[np.ndarray]:
+        """Gradient of the weighted mean loss with respect to nodes.
+
+        Parameters as in `loss_and_gradient`, and
+
+        wrt : sequence of Node or str
+            Nodes of this network, or their names.
+
+        Returns
+        -------
+        list of (N, width) arrays
+            Row i is the gradient with respect to the node's value for sample i.
+        """
+        params = self._check_params(params)
+        nodes = tuple(self._find(node) for node in wrt)
+        trainer = Trainer(
+            self, params, X, y, sample_weight,
+            loss=loss, optimizer="gradient", batch_size=_CHUNK, keep=nodes,
+        )  # fmt: skip
+        found: list[list[np.ndarray]] = [[] for _ in nodes]
+        for order in np.array_split(
+            np.arange(trainer.n_samples), max(1, -(-trainer.n_samples // _CHUNK))
+        ):
+            trainer.epoch(order, 0.0)
+            for node, parts in zip(nodes, found, strict=True):
+                parts.append(trainer.plan.read(trainer.work, node, len(order), "delta"))
+        return [np.concatenate(parts) for parts in found]
+
+    def _find(self, node: Node | str) -> Node:
+        for mine in self._order:
+            if mine is node or (isinstance(node, str) and mine.name == node):
+                return mine
+        names = [mine.name for mine in self._order if mine.name is not None]
+        raise ValueError(f"wrt must hold nodes of this network or names in {names}, got {node!r}")
+
+
+def _to_engine(plan: Plan, params: np.ndarray) -> np.ndarray:
+    engine = _aligned_zeros(plan.n_engine, plan.dtype)
+    plan.pack(params, engine, None)
+    return engine
+
+
+class Trainer:
+    """Parameters, optimizer state and buffers of one fit.
+
+    Parameters
+    ----------
+    network : Network
+    params : (P,) float32 or float64 array
+        Where to start; its dtype is that of all computation.
+    X : (N, I) array or CSR
+        Not copied if C-contiguous and of that dtype.
+    y : (N,) or (N, T) array
+    sample_weight : (N,) array, optional
+    loss : str
+        A key of ``LOSSES``.
+    optimizer : str, default="adam"
+        A key of ``OPTIMIZERS``.
+    batch_size : int
+    alpha : float, default=0
+        L2 penalty, as in `Network.loss_and_gradient`, with the batch's weights.
+    slots : (S, P) array, optional
+        Optimizer state to continue from; zeros by default.
+    step : int, default=0
+        Steps already made (Adam's t).
+    keep : tuple of Node, default=()
+        Nodes to be read after a step.
+    **settings : float
+        Hyperparameters of the optimizer, see ``Optimizer.settings``.
+
+    Attributes
+    ----------
+    n_samples : int
+    plan : Plan
+    work : (plan.n_work,) array
+        Values and gradients of all nodes for the last batch.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        params: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        loss: str,
+        optimizer: str = "adam",
+        batch_size: int,
+        alpha: float = 0.0,
+        slots: Any = None,
+        step: int = 0,
+        keep: tuple[Node, ...] = (),
+        **settings: float,
+    ):
+        loss_row = _row_of(LOSSES, "loss", loss)
+        optimizer_row = _row_of(OPTIMIZERS, "optimizer", optimizer)
+        unknown = sorted(set(settings) - set(optimizer_row.settings))
+        if unknown:
+            raise TypeError(
+                f"optimizer {optimizer!r} takes {sorted(optimizer_row.settings)}, got {unknown}"
+            )
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+        params = network._check_params(params)
+        dtype = params.dtype
+        self._network = network
+        self._samples = samples = _Samples.of(X, network.n_features, dtype)
+        self.n_samples = samples.n
+        targets = _targets(y, loss_row, samples.n, network.n_outputs, dtype)
+        weights = _weights(sample_weight, samples.n)
+        total = float(samples.n) if weights is None else float(weights.sum(dtype=np.float64))
+        if weights is not None and total <= 0:
+            raise ValueError("sample_weight must have a positive sum, got 0")
+
+        batch_size = min(int(batch_size), max(samples.n, 1))
+        self.plan = plan = network._plan(dtype, batch_size, keep=keep, sparse=samples.sparse)
+        self._collects = optimizer_row.name == "gradient"
+        step_operations = plan.operations * batch_size
+        self._team = Team(step_operations, -(-plan.rows // BLOCK))
+        size = self._team.size
+        self._rates = np.zeros(len(RATES))
+        self._rate("alpha", alpha)
+        self._rate("step", step)
+        self._rate("total_weight", total if self._collects else 0.0)
+        self._settings = np.array(
+            [float(settings.get(k, v)) for k, v in optimizer_row.settings.items()]
+        )
+        self._params = _aligned_zeros(plan.n_engine, dtype)
+        self._mirror = _aligned_zeros(plan.n_mirror, dtype)
+        plan.pack(params, self._params, self._mirror)
+        self._state = _aligned_zeros(optimizer_row.slots * plan.n_engine, dtype)
+        self._slots = self._state.reshape(optimizer_row.slots, plan.n_engine)
+        if slots is not None:
+            slots = np.asarray(slots)
+            if slots.shape != (optimizer_row.slots, plan.n_params):
+                raise ValueError(
+                    f"slots must have shape {(optimizer_row.slots, plan.n_params)}, "
+                    f"got {slots.shape}"
+                )
+            for slot, into in zip(slots, self._slots, strict=True):
+                plan.pack(slot, into, None)
+        self.work = _aligned_zeros(plan.n_work, dtype)
+        self._fixed = (
+            plan.head(
+                targets=targets.shape[1],
+                loss=loss_row.code,
+                optimizer=optimizer_row.code,
+                batch=batch_size,
+            ),
+            plan.nodes,
+            plan.ops,
+            plan.slopes,
+            plan.tasks,
+            plan.bounds(size),
+            samples.values,
+            samples.indices,
+            samples.indptr,
+            _frozen(targets, dtype),
+            _frozen([] if weights is None else weights, dtype),
+        )
+        self._buffers = (
+            self._settings,
+            self._rates,
+            np.zeros((size, HYPER), dtype=dtype),
+            self._params,
+            self._mirror,
+            self._state,
+            self.work,
+            _aligned_zeros(size * plan.n_scratch, dtype).reshape(size, -1),
+            np.zeros(plan.rows),
+            np.zeros(len(plan.tasks)),
+        )
+
+    def _rate(self, name: str, value: float) -> None:
+        self._rates[RATES.index(name)] = value
+
+    def epoch(self, order: np.ndarray, learning_rate: float) -> float:
+        """One step for each consecutive slice of `batch_size` rows.
+
+        Parameters
+        ----------
+        order : (M,) int64 array
+            Rows of X in the order in which they are used; empty for none.
+        learning_rate : float
+
+        Returns
+        -------
+        float
+            Mean over the rows used of their batch's loss, penalty included, measured before the
+            batch's step. Batches whose weights sum to zero are skipped. A non-finite batch loss
+            ends the epoch before that step and is returned.
+        """
+        order = _frozen(order, np.int64)
+        if order.size == 0:
+            return 0.0
+        if order.min() < 0 or order.max() >= self.n_samples:
+            raise ValueError(
+                f"order must hold rows in [0, {self.n_samples - 1}], "
+                f"got {order.min()} to {order.max()}"
+            )
+        self._rate("learning_rate", learning_rate)
+        self._rate("loss", 0.0)
+        self._rate("share", 0.0)
+        self._team.run(
+            train, (*self._fixed, order, *self._buffers), self.plan.operations * order.size
+        )
+        loss, share = (self._rates[RATES.index(name)] for name in ("loss", "share"))
+        if not np.isfinite(loss):
+            return float(loss)
+        return float(loss / share) if share > 0 else 0.0
+
+    def loss_and_gradient(self, params: np.ndarray) -> tuple[float, np.ndarray]:
+        """Loss and gradient (P,) over all rows at `params`, for ``optimizer="gradient"``."""
+        if not self._collects:
+            raise ValueError('loss_and_gradient needs optimizer="gradient"')
+        self.plan.pack(params, self._params, self._mirror)
+        self._state[:] = 0
+        self.epoch(np.arange(self.n_samples), 0.0)
+        loss = self._rates[RATES.index("loss")]
+        return float(loss), self.plan.unpack(self._slots[0])
+
+    def forward(self, X: Any, loss: str | None = None) -> np.ndarray:
+        """`Network.forward` with the current parameters."""
+        return self._network._run_forward(lambda plan: self._params, X, self.plan.dtype, loss)
+
+    @property
+    def params(self) -> np.ndarray:
+        """Current parameters (P,), a copy."""
+        return self.plan.unpack(self._params)
+
+    @property
+    def slots(self) -> np.ndarray:
+        """Current optimizer state (S, P), a copy."""
+        return np.array([self.plan.unpack(slot) for slot in self._slots]).reshape(
+            len(self._slots), self.plan.n_params
+        )
+
+    @property
+    def step(self) -> int:
+        """Steps made so far."""
+        return int(self._rates[RATES.index("step")])

@@ -1,0 +1,520 @@
+"""From a graph to offsets: everything compiled code has to know, as integers.
+
+A plan fixes, for one dtype and one number of buffer rows, which op runs when, where the value and
+the gradient of each node lie in one flat ``work`` buffer, and where each weight matrix lies in the
+engine's parameter vector. No architecture leads to new machine code.
+
+Two layouts of the same P parameters meet here:
+
+*natural*
+    What users see: W0, b0, W1, b1, ... with W of shape (fan_in, columns) in C order.
+*engine*
+    Panels of V columns, rows and columns padded with zeros, maxout pieces piece by piece (see
+    `nbnet.kernels._tile` and `nbnet.kernels.ops`), and beside it the ``mirror``: the transposed
+    matrices in panels too, for the way back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nbnet.graph import Node, topological_order
+from nbnet.kernels._tile import DEPTH, MAX_PANELS, ROWS, lanes
+from nbnet.kernels.activations import ACTIVATIONS
+from nbnet.kernels.matmul import panels_at_once
+from nbnet.kernels.ops import NODE_COLUMNS, OP_COLUMNS, OPS
+from nbnet.kernels.step import (
+    BIAS_TASK,
+    HEAD,
+    SPARSE_TASK,
+    TASK_COLUMNS,
+    TASK_ROWS,
+    WEIGHTS_TASK,
+    BLOCK,
+)
+
+__all__ = ["ParameterBlock", "Plan", "parameter_blocks"]
+
+DEFAULT_GAIN = 6.0
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+@dataclass(frozen=True)
+class ParameterBlock:
+    """Weights and bias of one dense or maxout node, in the natural layout.
+
+    Attributes
+    ----------
+    name : str
+    fan_in, units, pieces : int
+        The weight matrix is (fan_in, units * pieces); `pieces` is 1 for a dense node.
+    gain : float
+        Of the activation that follows (see ``Activation.gain``).
+    start : int
+        Offset of the first weight.
+    """
+
+    name: str
+    fan_in: int
+    units: int
+    pieces: int
+    gain: float
+    start: int
+
+    @property
+    def columns(self) -> int:
+        """Columns of the weight matrix."""
+        return self.units * self.pieces
+
+    @property
+    def weights(self) -> slice:
+        """Where the weights lie."""
+        return slice(self.start, self.start + self.fan_in * self.columns)
+
+    @property
+    def bias(self) -> slice:
+        """Where the bias lies."""
+        return slice(self.weights.stop, self.weights.stop + self.columns)
+
+
+def parameter_blocks(
+    order: list[Node], output_gain: float | None = None
+) -> tuple[ParameterBlock, ...]:
+    """One block for each dense or maxout node of `order`.
+
+    A block that no activation follows, the output, takes `output_gain`, by default the gain of the
+    block before it: as scikit-learn does.
+    """
+    followers = {
+        id(node.inputs[0]): ACTIVATIONS[node.activation]
+        for node in order
+        if node.activation is not None
+    }
+    blocks: list[ParameterBlock] = []
+    start, gain = 0, DEFAULT_GAIN
+    for node in order:
+        if node.op not in ("dense", "maxout"):
+            continue
+        if node.op == "maxout":
+            gain = DEFAULT_GAIN
+        elif id(node) in followers:
+            gain = followers[id(node)].gain
+        elif output_gain is not None:
+            gain = output_gain
+        block = ParameterBlock(
+            name=node.name or f"{node.op}_{len(blocks)}",
+            fan_in=node.inputs[0].width,
+            units=node.width,
+            pieces=node.pieces,
+            gain=gain,
+            start=start,
+        )
+        blocks.append(block)
+        start = block.bias.stop
+    return tuple(blocks)
+
+
+@dataclass
+class _Variable:
+    """A row of the node table in the making."""
+
+    name: str
+    width: int
+    panels: int
+    readers: int = 0
+    kept: bool = False
+    depends: bool = False  # on parameters, or on a node whose gradient is wanted
+    value: int = -1
+    delta: int = -1
+
+
+@dataclass
+class _Step:
+    """A row of the op table in the making."""
+
+    op: str
+    inputs: list[int]
+    out: int
+    activation: str | None = None
+    negative_slope: float = 0.0
+    pieces: int = 1
+    first: int = 0
+    block: int = -1
+    add: list[int] = field(default_factory=lambda: [-1, -1])
+
+
+class Plan:
+    """The graph that ends in `output`, laid out for one dtype and a number of rows.
+
+    Parameters
+    ----------
+    output : Node
+    dtype : float32 or float64
+    rows : int
+        Rows that the buffers must hold: of a batch, or of all threads' blocks in a forward pass.
+    blocks : tuple of ParameterBlock
+    training : bool, default=True
+        Whether gradients are wanted at all; a forward pass needs half the buffers.
+    keep : tuple of Node, default=()
+        Nodes whose values and gradients must survive the step, to be read by `read`.
+    sparse : bool, default=False
+        Whether X is CSR: dense ops then read its rows directly.
+
+    Attributes
+    ----------
+    nodes, ops : int64 arrays, columns ``NODE_COLUMNS`` and ``OP_COLUMNS``
+    slopes : (ops,) float64
+    n_params : int
+        P, natural layout.
+    n_engine, n_mirror, n_work, n_scratch : int
+        Lengths of the engine's parameter vector, of the mirror, of ``work`` and of one thread's
+        scratch.
+    operations : int
+        Floating-point operations per row of a training step (forward alone if not training).
+    """
+
+    def __init__(
+        self,
+        output: Node,
+        dtype: np.dtype,
+        rows: int,
+        blocks: tuple[ParameterBlock, ...],
+        *,
+        training: bool = True,
+        keep: tuple[Node, ...] = (),
+        sparse: bool = False,
+    ):
+        self.dtype = np.dtype(dtype)
+        self.lanes = lanes(self.dtype)
+        self.rows = _round_up(rows, ROWS)
+        # One row more than needed: panels then do not all start in the same cache set.
+        self.panel = (self.rows + 1) * self.lanes
+        self.blocks = blocks
+        self.training = training
+        self.sparse = sparse
+        self.n_params = blocks[-1].bias.stop if blocks else 0
+        self._variables: list[_Variable] = []
+        self._steps: list[_Step] = []
+        self._index: dict[int, int] = {}
+        self._translate(topological_order(output), {id(node) for node in keep})
+        self.output = self._index[id(output)]
+        self._place_nodes()
+        self._place_parameters()
+        self._tabulate()
+
+    # --- Graph to ops
+
+    def _panels(self, width: int) -> int:
+        return -(-width // self.lanes)
+
+    def _variable(self, name: str, width: int, panels: int | None = None, **facts: bool) -> int:
+        panels = self._panels(width) if panels is None else panels
+        self._variables.append(_Variable(name, width, panels, **facts))
+        return len(self._variables) - 1
+
+    def _translate(self, order: list[Node], keep: set[int]) -> None:
+        block = 0
+        for node in order:
+            inputs = [self._index[id(parent)] for parent in node.inputs]
+            name = node.name or f"{node.activation or node.op}_{len(self._variables)}"
+            kept = id(node) in keep
+            depends = (
+                kept
+                or node.op in ("dense", "maxout")
+                or any(self._variables[i].depends for i in inputs)
+            )
+            if node.op == "maxout":
+                panels = node.pieces * self._panels(node.width)
+                pieces = self._variable(
+                    f"{name}.pieces", panels * self.lanes, panels, depends=depends
+                )
+                self._steps.append(_Step("dense", inputs, pieces, block=block))
+                inputs = [pieces]
+            out = self._variable(name, node.width, kept=kept, depends=depends)
+            self._index[id(node)] = out
+            if node.op == "input":
+                self.input = out
+            elif node.op == "concat":
+                first = 0
+                for i, parent in zip(inputs, node.inputs, strict=True):
+                    self._steps.append(_Step("concat", [i], out, first=first))
+                    first += parent.width
+            else:
+                self._steps.append(
+                    _Step(
+                        node.op,
+                        inputs,
+                        out,
+                        activation=node.activation,
+                        negative_slope=node.negative_slope,
+                        pieces=node.pieces,
+                        block=block if node.op == "dense" else -1,
+                    )
+                )
+            block += node.op in ("dense", "maxout")
+        for step in self._steps:
+            for i in step.inputs:
+                self._variables[i].readers += 1
+
+    # --- Places
+
+    def _place_nodes(self) -> None:
+        """Give each node its buffers; let an activation overwrite what nobody else reads."""
+        at = self.lanes  # a row of zeros at the head, from which sums start
+        over: dict[int, _Step] = {}
+        for step in self._steps:
+            if step.op == "activation":
+                z, h = self._variables[step.inputs[0]], self._variables[step.out]
+                alone = z.readers == 1 and step.inputs[0] != self.input
+                if alone and not (z.kept or h.kept):
+                    over[step.out] = step
+        for i, variable in enumerate(self._variables):
+            z = self._variables[over[i].inputs[0]] if i in over else None
+            from_value = z is not None and (
+                not self.training or ACTIVATIONS[str(over[i].activation)].slope_from_value
+            )
+            if z is not None and from_value:
+                variable.value = z.value
+            else:
+                variable.value = at
+                at += variable.panels * self.panel
+            if self.training and (variable.depends or i == self.output):
+                if z is not None:
+                    variable.delta = z.delta
+                else:
+                    variable.delta = at
+                    at += variable.panels * self.panel
+        self.n_work = at
+        if not self.training:
+            return
+        written: set[int] = set()
+        for step in reversed(self._steps):
+            for side, i in enumerate(step.inputs):
+                if self._variables[i].depends:
+                    step.add[side] = int(i in written)
+                    written.add(i)
+
+    def _place_parameters(self) -> None:
+        at = mirror_at = 0
+        self.places: list[dict[str, int]] = []
+        backward = {step.block: step.add[0] >= 0 for step in self._steps if step.op == "dense"}
+        for i, block in enumerate(self.blocks):
+            panels = block.pieces * self._panels(block.units)
+            place = {
+                "panels": panels,
+                "inputs": _round_up(block.fan_in, ROWS),
+                "columns": (
+                    _round_up(block.units, DEPTH) if block.pieces == 1 else panels * self.lanes
+                ),
+                "weights": at,
+                "mirror": -1,
+            }
+            place["bias"] = at + panels * place["inputs"] * self.lanes
+            at = place["bias"] + panels * self.lanes
+            if backward[i]:
+                place["mirror"] = mirror_at
+                mirror_at += self._panels(block.fan_in) * place["columns"] * self.lanes
+            self.places.append(place)
+        self.n_engine, self.n_mirror = at, mirror_at
+
+    def _tabulate(self) -> None:
+        self.nodes = np.array(
+            [[getattr(v, column) for column in NODE_COLUMNS] for v in self._variables],
+            dtype=np.int64,
+        ).reshape(-1, len(NODE_COLUMNS))
+        rows = []
+        for step in self._steps:
+            row = dict.fromkeys(OP_COLUMNS, 0)
+            row |= {
+                "code": OPS[step.op].code,
+                "in_0": step.inputs[0],
+                "in_1": step.inputs[-1],
+                "out": step.out,
+                "add_0": step.add[0],
+                "add_1": step.add[1],
+                "pieces": step.pieces,
+                "first": step.first,
+                "mirror": -1,
+            }
+            if step.activation is not None:
+                activation = ACTIVATIONS[step.activation]
+                row |= {"activation": activation.code, "from_value": activation.slope_from_value}
+            if step.op == "dense":
+                place = self.places[step.block]
+                row |= {key: place[key] for key in OP_COLUMNS if key in place}
+            rows.append([int(row[column]) for column in OP_COLUMNS])
+        self.ops = np.array(rows, dtype=np.int64).reshape(-1, len(OP_COLUMNS))
+        self.slopes = np.array([step.negative_slope for step in self._steps], dtype=np.float64)
+        dense = [step for step in self._steps if step.op == "dense"]
+        # X needs panels unless it is sparse and read by dense ops alone.
+        self.gather = not self.sparse or self._variables[self.input].kept or any(
+            self.input in step.inputs for step in self._steps if step.op != "dense"
+        ) or self.output == self.input
+        self.operations = sum(
+            2 * block.fan_in * block.columns * (1 + self.training * (1 + (step.add[0] >= 0)))
+            for step in dense
+            for block in (self.blocks[step.block],)
+        )
+        self.tasks, self._costs = self._make_tasks()
+        self.n_scratch = max(
+            2 * self._variables[self.output].width,
+            (BLOCK + ROWS) * self.lanes,
+            self.lanes * int((self.tasks[:, 2] * self.tasks[:, 4]).max(initial=1)),
+        )
+
+    # --- Phase 2
+
+    def _make_tasks(self) -> tuple[np.ndarray, np.ndarray]:
+        tasks, costs = [], []
+        for k, step in enumerate(self._steps):
+            if step.op != "dense" or not self.training:
+                continue
+            place = self.places[step.block]
+            sparse = self.sparse and step.inputs[0] == self.input
+            panel = 0
+            while panel < place["panels"]:
+                n = 1 if sparse else panels_at_once(place["panels"] - panel)
+                height = place["inputs"] if sparse else TASK_ROWS
+                for row in range(0, place["inputs"], height):
+                    some = min(height, place["inputs"] - row)
+                    kind = SPARSE_TASK if sparse else WEIGHTS_TASK
+                    tasks.append((k, panel, n, row, some, kind))
+                    costs.append(n * some * (self.rows + 30))
+                tasks.append((k, panel, n, 0, 0, BIAS_TASK))
+                costs.append(n * 4 * self.rows)
+                panel += n
+        return (
+            np.array(tasks, dtype=np.int64).reshape(-1, len(TASK_COLUMNS)),
+            np.array(costs, dtype=np.float64),
+        )
+
+    def bounds(self, n_threads: int) -> np.ndarray:
+        """Contiguous shares of the tasks for `n_threads`, of about equal cost."""
+        done = np.concatenate([[0.0], np.cumsum(self._costs)])
+        shares = done[-1] * np.arange(n_threads + 1) / n_threads
+        bounds = np.searchsorted(done, shares)
+        bounds[0], bounds[-1] = 0, len(self.tasks)
+        return bounds.astype(np.int64)
+
+    # --- What kernels are told
+
+    def head(self, **facts: int) -> np.ndarray:
+        """The integers of ``HEAD``; `facts` are those that the plan does not know."""
+        facts |= {
+            "lanes": self.lanes,
+            "panel": self.panel,
+            "features": self._variables[self.input].width,
+            "gather": self.gather,
+            "sparse": self.sparse,
+            "input": self.input,
+            "output": self.output,
+            "slot": self.n_engine,
+            "scratch": self.n_scratch,
+        }
+        return np.array([int(facts.get(name, 0)) for name in HEAD], dtype=np.int64)
+
+    # --- Layouts
+
+    def _columns(self, block: ParameterBlock, natural: np.ndarray) -> np.ndarray:
+        """(..., columns) in natural order -> (..., panels * V), piece by piece, padded."""
+        lead = natural.shape[:-1]
+        pieces = natural.reshape(*lead, block.units, block.pieces).swapaxes(-1, -2)
+        padded = np.zeros(
+            (*lead, block.pieces, self._panels(block.units) * self.lanes), dtype=self.dtype
+        )
+        padded[..., : block.units] = pieces
+        return padded.reshape(*lead, -1)
+
+    def _natural_columns(self, block: ParameterBlock, padded: np.ndarray) -> np.ndarray:
+        lead = padded.shape[:-1]
+        pieces = padded.reshape(*lead, block.pieces, -1)[..., : block.units]
+        return pieces.swapaxes(-1, -2).reshape(*lead, block.columns)
+
+    def pack(self, params: np.ndarray, engine: np.ndarray, mirror: np.ndarray | None) -> None:
+        """Write natural `params` (P,) to `engine` and, unless None, its mirror."""
+        v = self.lanes
+        for block, place in zip(self.blocks, self.places, strict=True):
+            weights = self._columns(
+                block, params[block.weights].reshape(block.fan_in, block.columns)
+            )
+            into = self._weights_view(engine, place)
+            into[:, : block.fan_in] = weights.reshape(block.fan_in, -1, v).swapaxes(0, 1)
+            engine[place["bias"] : place["bias"] + place["panels"] * v] = self._columns(
+                block, params[block.bias]
+            )
+            if mirror is not None and place["mirror"] >= 0:
+                panels = self._panels(block.fan_in)
+                size = panels * place["columns"] * v
+                to = mirror[place["mirror"] : place["mirror"] + size]
+                padded = np.zeros((panels * v, place["columns"]), dtype=self.dtype)
+                used = min(place["columns"], weights.shape[1])
+                padded[: block.fan_in, :used] = weights[:, :used]
+                to.reshape(panels, place["columns"], v)[:] = padded.reshape(
+                    panels, v, -1
+                ).swapaxes(1, 2)
+
+    def unpack(self, engine: np.ndarray) -> np.ndarray:
+        """Natural (P,) copy of an engine vector."""
+        params = np.empty(self.n_params, dtype=self.dtype)
+        for block, place in zip(self.blocks, self.places, strict=True):
+            weights = self._weights_view(engine, place)[:, : block.fan_in].swapaxes(0, 1)
+            params[block.weights] = self._natural_columns(
+                block, weights.reshape(block.fan_in, -1)
+            ).ravel()
+            bias = engine[place["bias"] : place["bias"] + place["panels"] * self.lanes]
+            params[block.bias] = self._natural_columns(block, bias)
+        return params
+
+    def _weights_view(self, engine: np.ndarray, place: dict[str, int]) -> np.ndarray:
+        """(panels, inputs, V) view of one block's weights in an engine vector."""
+        return engine[place["weights"] : place["bias"]].reshape(
+            place["panels"], place["inputs"], self.lanes
+        )
+
+    def read(self, work: np.ndarray, node: Node, rows: int, column: str) -> np.ndarray:
+        """(rows, width) copy of a kept node's ``"value"`` or ``"delta"``."""
+        variable = self._variables[self._index[id(node)]]
+        at = getattr(variable, column)
+        panels = work[at : at + variable.panels * self.panel].reshape(
+            variable.panels, -1, self.lanes
+        )
+        return panels[:, :rows].swapaxes(0, 1).reshape(rows, -1)[:, : variable.width].copy()
+
+    # --- For people
+
+    def describe(self) -> str:
+        """A table of ops, parameter blocks and buffers, with names, shapes and offsets."""
+        name = [variable.name for variable in self._variables]
+        lines = [
+            f"Plan for {self.dtype}, {self.rows} rows, panels of {self.lanes} columns; "
+            f"P = {self.n_params}",
+            "",
+            "ops",
+        ]
+        for k, step in enumerate(self._steps):
+            sources = ", ".join(name[i] for i in step.inputs)
+            kind = step.activation or step.op
+            lines.append(f"  {k:3d} {kind:12s} {sources} -> {name[step.out]}")
+        lines += ["", "parameter blocks (natural offset, engine offset)"]
+        for block, place in zip(self.blocks, self.places, strict=True):
+            shape = f"({block.fan_in}, {block.columns})"
+            lines.append(
+                f"  {block.name + ' weights':24s} {shape:16s} {block.weights.start:10d} "
+                f"{place['weights']:10d}"
+            )
+            lines.append(
+                f"  {block.name + ' bias':24s} {f'({block.columns},)':16s} "
+                f"{block.bias.start:10d} {place['bias']:10d}"
+            )
+        lines += ["", "buffers (offset of value, of gradient; -1: none)"]
+        for variable in self._variables:
+            shape = f"({self.rows}, {variable.width})"
+            lines.append(
+                f"  {variable.name:24s} {shape:16s} {variable.value:10d} {variable.delta:10d}"
+            )
+        return "\n".join(lines)
