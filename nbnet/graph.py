@@ -15,30 +15,24 @@ Nodes hold no numbers. `nbnet.plan` turns the graph that ends in a node into off
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Integral, Real
 
-from nbnet.kernels.activations import ACTIVATIONS
+from nbnet.kernels.activations import ACTIVATIONS, Activation
 
 __all__ = [
     "Node",
-    "abs",
     "activation",
     "add",
     "concat",
     "dense",
-    "identity",
     "input",
-    "leaky_relu",
-    "logistic",
     "maxout",
     "mlp",
     "multiply",
-    "relu",
-    "softplus",
-    "tanh",
     "topological_order",
+    *ACTIVATIONS,
 ]
 
 
@@ -172,39 +166,24 @@ def activation(
     )
 
 
-def identity(x: Node, name: str | None = None) -> Node:
-    """``x`` itself, as a node of its own."""
-    return activation("identity", x, name=name)
+def _elementwise(row: Activation) -> Callable[..., Node]:
+    if "negative_slope" in row.formula:
+
+        def function(x: Node, negative_slope: float = 0.01, name: str | None = None) -> Node:
+            return activation(row.name, x, negative_slope=negative_slope, name=name)
+
+    else:
+
+        def function(x: Node, name: str | None = None) -> Node:  # type: ignore[misc]
+            return activation(row.name, x, name=name)
+
+    function.__name__ = function.__qualname__ = row.name
+    function.__doc__ = f"Elementwise ``{row.formula}``, z being the value of `x`."
+    return function
 
 
-def logistic(x: Node, name: str | None = None) -> Node:
-    """``1 / (1 + exp(-x))``."""
-    return activation("logistic", x, name=name)
-
-
-def tanh(x: Node, name: str | None = None) -> Node:
-    """``tanh(x)``."""
-    return activation("tanh", x, name=name)
-
-
-def relu(x: Node, name: str | None = None) -> Node:
-    """``max(0, x)``."""
-    return activation("relu", x, name=name)
-
-
-def leaky_relu(x: Node, negative_slope: float = 0.01, name: str | None = None) -> Node:
-    """``max(0, x) + negative_slope * min(0, x)``."""
-    return activation("leaky_relu", x, negative_slope=negative_slope, name=name)
-
-
-def abs(x: Node, name: str | None = None) -> Node:
-    """``|x|``, absolute value rectification."""
-    return activation("abs", x, name=name)
-
-
-def softplus(x: Node, name: str | None = None) -> Node:
-    """``log(1 + exp(x))``."""
-    return activation("softplus", x, name=name)
+# One function per row of the table: relu(x), tanh(x), leaky_relu(x, negative_slope=0.01), ...
+globals().update({name: _elementwise(row) for name, row in ACTIVATIONS.items()})
 
 
 def mlp(

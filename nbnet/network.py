@@ -16,9 +16,10 @@ from sklearn.utils import check_random_state
 
 from nbnet.graph import Node, topological_order
 from nbnet.kernels._tile import VECTOR_BYTES
+from nbnet.kernels.layout import RATES
 from nbnet.kernels.losses import LOSSES, Loss
 from nbnet.kernels.optimizers import HYPER, OPTIMIZERS
-from nbnet.kernels.step import BLOCK, RATES, predict, train
+from nbnet.kernels.step import BLOCK, predict, train
 from nbnet.kernels.threads import Team
 from nbnet.plan import Plan, parameter_blocks
 

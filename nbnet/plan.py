@@ -21,19 +21,20 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nbnet.graph import Node, topological_order
-from nbnet.kernels._tile import DEPTH, MAX_PANELS, ROWS, lanes
+from nbnet.kernels._tile import DEPTH, ROWS, lanes
 from nbnet.kernels.activations import ACTIVATIONS
-from nbnet.kernels.matmul import panels_at_once
-from nbnet.kernels.ops import NODE_COLUMNS, OP_COLUMNS, OPS
-from nbnet.kernels.step import (
+from nbnet.kernels.layout import (
     BIAS_TASK,
     HEAD,
+    NODE_COLUMNS,
+    OP_COLUMNS,
     SPARSE_TASK,
     TASK_COLUMNS,
-    TASK_ROWS,
     WEIGHTS_TASK,
-    BLOCK,
 )
+from nbnet.kernels.matmul import panels_at_once
+from nbnet.kernels.ops import OPS
+from nbnet.kernels.step import BLOCK, TASK_ROWS
 
 __all__ = ["ParameterBlock", "Plan", "parameter_blocks"]
 
@@ -217,6 +218,9 @@ class Plan:
         self._variables.append(_Variable(name, width, panels, **facts))
         return len(self._variables) - 1
 
+    def _dense(self, inputs: list[int]) -> str:
+        return "sparse_dense" if self.sparse and inputs == [self.input] else "dense"
+
     def _translate(self, order: list[Node], keep: set[int]) -> None:
         block = 0
         for node in order:
@@ -233,12 +237,13 @@ class Plan:
                 pieces = self._variable(
                     f"{name}.pieces", panels * self.lanes, panels, depends=depends
                 )
-                self._steps.append(_Step("dense", inputs, pieces, block=block))
+                self._steps.append(_Step(self._dense(inputs), inputs, pieces, block=block))
                 inputs = [pieces]
             out = self._variable(name, node.width, kept=kept, depends=depends)
             self._index[id(node)] = out
             if node.op == "input":
                 self.input = out
+                self._steps.append(_Step("sparse_input" if self.sparse else "input", [], out))
             elif node.op == "concat":
                 first = 0
                 for i, parent in zip(inputs, node.inputs, strict=True):
@@ -247,7 +252,7 @@ class Plan:
             else:
                 self._steps.append(
                     _Step(
-                        node.op,
+                        self._dense(inputs) if node.op == "dense" else node.op,
                         inputs,
                         out,
                         activation=node.activation,
@@ -257,6 +262,10 @@ class Plan:
                     )
                 )
             block += node.op in ("dense", "maxout")
+        if self.sparse and self.input != out and all(
+            step.op == "sparse_dense" for step in self._steps if self.input in step.inputs
+        ):  # X need not be laid out
+            self._steps = [step for step in self._steps if step.op != "sparse_input"]
         for step in self._steps:
             for i in step.inputs:
                 self._variables[i].readers += 1
@@ -302,7 +311,7 @@ class Plan:
     def _place_parameters(self) -> None:
         at = mirror_at = 0
         self.places: list[dict[str, int]] = []
-        backward = {step.block: step.add[0] >= 0 for step in self._steps if step.op == "dense"}
+        backward = {step.block: step.add[0] >= 0 for step in self._steps if step.block >= 0}
         for i, block in enumerate(self.blocks):
             panels = block.pieces * self._panels(block.units)
             place = {
@@ -332,8 +341,8 @@ class Plan:
             row = dict.fromkeys(OP_COLUMNS, 0)
             row |= {
                 "code": OPS[step.op].code,
-                "in_0": step.inputs[0],
-                "in_1": step.inputs[-1],
+                "in_0": step.inputs[0] if step.inputs else -1,
+                "in_1": step.inputs[-1] if step.inputs else -1,
                 "out": step.out,
                 "add_0": step.add[0],
                 "add_1": step.add[1],
@@ -344,21 +353,15 @@ class Plan:
             if step.activation is not None:
                 activation = ACTIVATIONS[step.activation]
                 row |= {"activation": activation.code, "from_value": activation.slope_from_value}
-            if step.op == "dense":
+            if step.block >= 0:
                 place = self.places[step.block]
                 row |= {key: place[key] for key in OP_COLUMNS if key in place}
             rows.append([int(row[column]) for column in OP_COLUMNS])
         self.ops = np.array(rows, dtype=np.int64).reshape(-1, len(OP_COLUMNS))
         self.slopes = np.array([step.negative_slope for step in self._steps], dtype=np.float64)
-        dense = [step for step in self._steps if step.op == "dense"]
-        # X needs panels unless it is sparse and read by dense ops alone.
-        self.gather = not self.sparse or self._variables[self.input].kept or any(
-            self.input in step.inputs for step in self._steps if step.op != "dense"
-        ) or self.output == self.input
         self.operations = sum(
-            2 * block.fan_in * block.columns * (1 + self.training * (1 + (step.add[0] >= 0)))
-            for step in dense
-            for block in (self.blocks[step.block],)
+            2 * block.fan_in * block.columns * (1 + self.training * (1 + (place["mirror"] >= 0)))
+            for block, place in zip(self.blocks, self.places, strict=True)
         )
         self.tasks, self._costs = self._make_tasks()
         self.n_scratch = max(
@@ -372,10 +375,10 @@ class Plan:
     def _make_tasks(self) -> tuple[np.ndarray, np.ndarray]:
         tasks, costs = [], []
         for k, step in enumerate(self._steps):
-            if step.op != "dense" or not self.training:
+            if step.block < 0 or not self.training:
                 continue
             place = self.places[step.block]
-            sparse = self.sparse and step.inputs[0] == self.input
+            sparse = step.op == "sparse_dense"
             panel = 0
             while panel < place["panels"]:
                 n = 1 if sparse else panels_at_once(place["panels"] - panel)
@@ -408,13 +411,8 @@ class Plan:
         facts |= {
             "lanes": self.lanes,
             "panel": self.panel,
-            "features": self._variables[self.input].width,
-            "gather": self.gather,
-            "sparse": self.sparse,
-            "input": self.input,
             "output": self.output,
             "slot": self.n_engine,
-            "scratch": self.n_scratch,
         }
         return np.array([int(facts.get(name, 0)) for name in HEAD], dtype=np.int64)
 

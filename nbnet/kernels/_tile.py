@@ -28,6 +28,7 @@ import numpy as np
 from llvmlite import binding, ir
 from numba import config, types
 from numba.core import cgutils
+from numba.np.arrayobj import populate_array
 
 from nbnet.kernels._jit import machine_code
 
@@ -43,6 +44,7 @@ __all__ = [
     "product_1",
     "product_2",
     "product_3",
+    "run",
     "transposed_product_1",
     "transposed_product_2",
     "transposed_product_3",
@@ -308,6 +310,35 @@ def copy_row(typingctx, x, x_at, n, to, at):
 
     i64 = types.int64
     return types.void(x, i64, i64, to, i64), codegen
+
+
+def _run_twin(array, at, n):
+    return array[at : at + n]
+
+
+@machine_code(_run_twin)
+def run(typingctx, array, at, n):
+    """The `n` numbers of a flat `array` from `at`, as an array.
+
+    What ``array[at : at + n]`` means, without the code that numba adds to it for negative and
+    oversized bounds: kernels take hundreds of slices, and each costs compile time.
+    """
+
+    def codegen(context, builder, signature, args):
+        whole = context.make_array(signature.args[0])(context, builder, args[0])
+        part = context.make_array(signature.return_type)(context, builder)
+        size = ir.Constant(_I64, array.dtype.bitwidth // 8)
+        populate_array(
+            part,
+            data=builder.gep(whole.data, [args[1]]),
+            shape=[args[2]],
+            strides=[size],
+            itemsize=size,
+            meminfo=None,  # borrowed: `array` outlives every kernel that reads it
+        )
+        return part._getvalue()
+
+    return array(array, types.int64, types.int64), codegen
 
 
 def _load_twin(flags, at):

@@ -14,7 +14,9 @@ softplus       log(1 + exp(z))                       1 - exp(-h)
 
 `a` is ``negative_slope``. Maxout is not elementwise: it lives in `ops`.
 
-To add one: its row in ``ACTIVATIONS``, its branch in `activate` and in `multiply_by_slope`.
+To add one: its row in ``ACTIVATIONS``, its branch in `activate` and in `multiply_by_slope`. The
+function of `nbnet.graph`, the estimators' parameter checks and documentation and the tests follow
+from the row.
 
 a. Both functions work in place on slices. A loop whose input and output may overlap is not
    vectorised, nor is one that adds an offset to its index (numba must then allow for a negative
@@ -46,6 +48,8 @@ class Activation:
     name : str
     code : int
         What compiled code calls it.
+    formula : str
+        h as a function of z, for documentation.
     gain : float
         Initial parameters are uniform in +-sqrt(gain / (fan_in + fan_out)) (Glorot and Bengio,
         2010; 2 for the logistic function, as in scikit-learn).
@@ -57,6 +61,7 @@ class Activation:
 
     name: str
     code: int
+    formula: str
     gain: float = 6.0
     kinks: tuple[float, ...] = ()
     slope_from_value: bool = True
@@ -65,13 +70,13 @@ class Activation:
 ACTIVATIONS = {
     row.name: row
     for row in (
-        Activation("identity", IDENTITY),
-        Activation("logistic", LOGISTIC, gain=2.0),
-        Activation("tanh", TANH),
-        Activation("relu", RELU, kinks=(0.0,)),
-        Activation("leaky_relu", LEAKY_RELU, kinks=(0.0,)),
-        Activation("abs", ABS, kinks=(0.0,), slope_from_value=False),
-        Activation("softplus", SOFTPLUS),
+        Activation("identity", IDENTITY, "z"),
+        Activation("logistic", LOGISTIC, "1 / (1 + exp(-z))", gain=2.0),
+        Activation("tanh", TANH, "tanh(z)"),
+        Activation("relu", RELU, "max(0, z)", kinks=(0.0,)),
+        Activation("leaky_relu", LEAKY_RELU, "max(0, z) + negative_slope * min(0, z)", kinks=(0.0,)),
+        Activation("abs", ABS, "|z|", kinks=(0.0,), slope_from_value=False),
+        Activation("softplus", SOFTPLUS, "log(1 + exp(z))"),
     )
 }
 

@@ -19,6 +19,7 @@ from nbnet.kernels._tile import (
     product_1,
     product_2,
     product_3,
+    run,
     transposed_product_1,
     transposed_product_2,
     transposed_product_3,
@@ -121,10 +122,10 @@ def column_sums(d, v, sums):
     Four rows are added to each other before they join the sum, so that additions need not wait
     for one another.
     """
-    sums[:] = 0
+    for k in range(v):
+        sums[k] = 0
     for r in range(0, d.size, 4 * v):
-        a, b = d[r : r + v], d[r + v : r + 2 * v]
-        c, e = d[r + 2 * v : r + 3 * v], d[r + 3 * v : r + 4 * v]
+        a, b, c, e = run(d, r, v), run(d, r + v, v), run(d, r + 2 * v, v), run(d, r + 3 * v, v)
         for k in range(v):
             sums[k] += (a[k] + b[k]) + (c[k] + e[k])
 

@@ -3,6 +3,7 @@
 ===========  =============================================  =======================================
 name         forward                                        backward, d = gradient at the output
 ===========  =============================================  =======================================
+input        rows of X laid out in panels
 dense        Z = X W + b                                    dX = D W^T (dW and db: see `step`)
 activation   H = g(Z)                                       dZ = D g'(Z)
 maxout       h_i = max over its K pieces z_i1 ... z_iK      d goes to the piece that won
@@ -11,7 +12,8 @@ multiply     A B, elementwise                               dA = D B, dB = D A
 concat       one input's columns put beside the others'     dX = its columns of D
 ===========  =============================================  =======================================
 
-(Goodfellow et al., 2016, sections 6.3.3 and 6.5.) To add one: its row in ``OPS``, its two
+A CSR matrix X has two ops of its own, ``sparse_input`` and, reading X without laying it out,
+``sparse_dense``. (Goodfellow et al., 2016, sections 6.3.3 and 6.5.) To add one: its row in ``OPS``, its two
 functions, its branch in `forward` and `backward`, and its node in `nbnet.graph`.
 
 a. An op is a row of integers, a node is a row of integers: what to do, and where in one flat
@@ -31,13 +33,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nbnet.kernels._jit import kernel
-from nbnet.kernels._tile import DEPTH
+from nbnet.kernels._tile import DEPTH, copy_row, run
 from nbnet.kernels.activations import activate, multiply_by_slope
-from nbnet.kernels.matmul import affine
+from nbnet.kernels.layout import (
+    ACT,
+    ADD_0,
+    ADD_1,
+    BIAS,
+    CODE,
+    COLUMNS,
+    DELTA,
+    FIRST,
+    FROM_VALUE,
+    H_LANES,
+    H_PANEL,
+    IN_0,
+    IN_1,
+    INPUTS,
+    MIRROR,
+    OUT,
+    PANELS,
+    PIECES,
+    VALUE,
+    WEIGHTS,
+    WIDTH,
+)
+from nbnet.kernels.matmul import add_scaled, affine
 
-__all__ = ["NODE_COLUMNS", "OPS", "OP_COLUMNS", "Op", "backward", "forward"]
+__all__ = ["OPS", "Op", "backward", "data_row", "forward"]
 
-DENSE, ACTIVATION, MAXOUT, ADD, MULTIPLY, CONCAT = range(6)
+INPUT, SPARSE_INPUT, DENSE, SPARSE_DENSE, ACTIVATION, MAXOUT, ADD, MULTIPLY, CONCAT = range(9)
 
 
 @dataclass(frozen=True)
@@ -64,7 +89,10 @@ class Op:
 OPS = {
     row.name: row
     for row in (
+        Op("input", INPUT, inputs=0),
+        Op("sparse_input", SPARSE_INPUT, inputs=0),
         Op("dense", DENSE, parameters=True),
+        Op("sparse_dense", SPARSE_DENSE, parameters=True),
         Op("activation", ACTIVATION),
         Op("maxout", MAXOUT),
         Op("add", ADD, inputs=2),
@@ -72,45 +100,6 @@ OPS = {
         Op("concat", CONCAT),
     )
 }
-
-NODE_COLUMNS = ("width", "panels", "value", "delta")
-WIDTH, PANELS, VALUE, DELTA = range(len(NODE_COLUMNS))
-
-OP_COLUMNS = (
-    "code",  # of OPS
-    "in_0",  # nodes
-    "in_1",
-    "out",
-    "add_0",  # gradient of in_0: -1 not wanted, 0 overwrite, 1 add
-    "add_1",
-    "activation",  # code of ACTIVATIONS
-    "from_value",  # its slope_from_value
-    "pieces",
-    "first",  # concat: first output column
-    "weights",  # offsets: parameters,
-    "bias",
-    "mirror",  # and transposed weights, -1 if never needed
-    "inputs",  # rows of the weight matrix, padded
-    "columns",  # its columns, padded: rows of the transposed copy
-)
-(
-    CODE,
-    IN_0,
-    IN_1,
-    OUT,
-    ADD_0,
-    ADD_1,
-    ACT,
-    FROM_VALUE,
-    PIECES,
-    FIRST,
-    WEIGHTS,
-    BIAS,
-    MIRROR,
-    INPUTS,
-    COLUMNS,
-) = range(len(OP_COLUMNS))
-
 
 @kernel
 def _send(d, to, add):
@@ -121,6 +110,44 @@ def _send(d, to, add):
     else:
         for i in range(d.size):
             to[i] = d[i]
+
+
+@kernel
+def data_row(order, at, last):
+    """Row of X at place `at` of the order, -1 past the end; an empty order is the natural one."""
+    if at >= last:
+        return -1
+    return order[at] if order.size > 0 else at
+
+
+@kernel
+def input_forward(op, nodes, work, panel, v, r0, r1, x, order, first, last):
+    """Buffer row r holds data row ``order[first + r]``, and zeros past `last`."""
+    out = nodes[op[OUT]]
+    features = out[WIDTH]
+    for r in range(r0, r1):
+        row = data_row(order, first + r, last)
+        at = out[VALUE] + r * v
+        for p in range(out[PANELS]):
+            n = features - p * v if row >= 0 else 0
+            copy_row(x, max(row, 0) * features + p * v, n, work, at + p * panel)
+
+
+@kernel
+def sparse_input_forward(
+    op, nodes, work, panel, v, r0, r1, x, indices, indptr, order, first, last
+):
+    out = nodes[op[OUT]]
+    for r in range(r0, r1):
+        at = out[VALUE] + r * v
+        for p in range(out[PANELS]):
+            for c in range(v):
+                work[at + p * panel + c] = 0
+        row = data_row(order, first + r, last)
+        if row >= 0:
+            for k in range(indptr[row], indptr[row + 1]):
+                c = indices[k]
+                work[at + (c // v) * panel + c % v] += x[k]
 
 
 @kernel
@@ -135,44 +162,63 @@ def dense_forward(op, nodes, work, panel, v, r0, r1, params):
 @kernel
 def dense_backward(op, nodes, work, panel, v, r0, r1, mirror):
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
-    add = op[ADD_0]
-    if add >= 0:  # start from the gradient so far, or from the zeros at the head of `work`
-        affine(
-            work, out[DELTA], panel, r0, r1, v, mirror, op[MIRROR], op[COLUMNS] * v, x[PANELS],
-            op[COLUMNS] // DEPTH, work, x[DELTA], work, add * x[DELTA], add * v, add * panel,
-        )  # fmt: skip
+    add = op[ADD_0]  # start from the gradient so far, or from the zeros at the head of `work`
+    affine(
+        work, out[DELTA], panel, r0, r1, v, mirror, op[MIRROR], op[COLUMNS] * v, x[PANELS],
+        op[COLUMNS] // DEPTH, work, x[DELTA], work, add * x[DELTA], add * v, add * panel,
+    )  # fmt: skip
+
+
+@kernel
+def sparse_dense_forward(
+    op, nodes, work, panel, v, r0, r1, params, x, indices, indptr, order, first, last
+):
+    """A row of Z is the bias plus a sum of rows of W; backward is that of a dense node."""
+    out = nodes[op[OUT]]
+    for p in range(out[PANELS]):
+        weights = op[WEIGHTS] + p * op[INPUTS] * v
+        for r in range(r0, r1):
+            z = run(work, out[VALUE] + p * panel + r * v, v)
+            for c in range(v):
+                z[c] = params[op[BIAS] + p * v + c]
+            row = data_row(order, first + r, last)
+            if row >= 0:
+                for k in range(indptr[row], indptr[row + 1]):
+                    add_scaled(x[k], run(params, weights + indices[k] * v, v), z)
 
 
 @kernel
 def activation_forward(op, negative_slope, nodes, work, panel, v, r0, r1):
     z, out = nodes[op[IN_0]], nodes[op[OUT]]
+    n = (r1 - r0) * v
     for p in range(out[PANELS]):
         at = out[VALUE] + p * panel
-        h = work[at + r0 * v : at + r1 * v]
+        h = run(work, at + r0 * v, n)
         if z[VALUE] != out[VALUE]:
-            of = z[VALUE] + p * panel
-            _send(work[of + r0 * v : of + r1 * v], h, 0)
+            _send(run(work, z[VALUE] + p * panel + r0 * v, n), h, 0)
         activate(op[ACT], h, negative_slope)
     used = out[WIDTH] - (out[PANELS] - 1) * v
     if used < v:
         at = out[VALUE] + (out[PANELS] - 1) * panel
         for r in range(r0, r1):
-            work[at + r * v + used : at + (r + 1) * v] = 0
+            for c in range(used, v):
+                work[at + r * v + c] = 0
 
 
 @kernel
 def activation_backward(op, negative_slope, nodes, work, panel, v, r0, r1, scratch):
     z, out = nodes[op[IN_0]], nodes[op[OUT]]
     seen = out[VALUE] if op[FROM_VALUE] else z[VALUE]
+    n = (r1 - r0) * v
     for p in range(out[PANELS]):
-        a, b = p * panel + r0 * v, p * panel + r1 * v
-        d = work[out[DELTA] + a : out[DELTA] + b]
-        h = work[seen + a : seen + b]
-        dz = work[z[DELTA] + a : z[DELTA] + b]
+        at = p * panel + r0 * v
+        d = run(work, out[DELTA] + at, n)
+        h = run(work, seen + at, n)
+        dz = run(work, z[DELTA] + at, n)
         if z[DELTA] == out[DELTA]:
             multiply_by_slope(op[ACT], d, h, negative_slope)
         else:
-            copy = scratch[: d.size]
+            copy = run(scratch, 0, n)
             _send(d, copy, 0)
             multiply_by_slope(op[ACT], copy, h, negative_slope)
             _send(copy, dz, op[ADD_0])
@@ -181,12 +227,12 @@ def activation_backward(op, negative_slope, nodes, work, panel, v, r0, r1, scrat
 @kernel
 def maxout_forward(op, nodes, work, panel, v, r0, r1):
     z, out = nodes[op[IN_0]], nodes[op[OUT]]
+    n = (r1 - r0) * v
     for p in range(out[PANELS]):
-        at = out[VALUE] + p * panel
-        h = work[at + r0 * v : at + r1 * v]
+        at = p * panel + r0 * v
+        h = run(work, out[VALUE] + at, n)
         for k in range(op[PIECES]):
-            of = z[VALUE] + (k * out[PANELS] + p) * panel
-            piece = work[of + r0 * v : of + r1 * v]
+            piece = run(work, z[VALUE] + k * out[PANELS] * panel + at, n)
             if k == 0:
                 _send(piece, h, 0)
             else:
@@ -198,15 +244,16 @@ def maxout_forward(op, nodes, work, panel, v, r0, r1):
 @kernel
 def maxout_backward(op, nodes, work, panel, v, r0, r1, scratch):
     z, out = nodes[op[IN_0]], nodes[op[OUT]]
+    n = (r1 - r0) * v
     for p in range(out[PANELS]):
-        a, b = p * panel + r0 * v, p * panel + r1 * v
-        h = work[out[VALUE] + a : out[VALUE] + b]
-        left = scratch[: h.size]  # what no piece has claimed yet: of equal pieces the first wins
-        _send(work[out[DELTA] + a : out[DELTA] + b], left, 0)
+        at = p * panel + r0 * v
+        h = run(work, out[VALUE] + at, n)
+        left = run(scratch, 0, n)  # what no piece has claimed yet: of equal pieces the first wins
+        _send(run(work, out[DELTA] + at, n), left, 0)
         for k in range(op[PIECES]):
             shift = k * out[PANELS] * panel
-            piece = work[z[VALUE] + shift + a : z[VALUE] + shift + b]
-            dz = work[z[DELTA] + shift + a : z[DELTA] + shift + b]
+            piece = run(work, z[VALUE] + shift + at, n)
+            dz = run(work, z[DELTA] + shift + at, n)
             for i in range(h.size):
                 won = piece[i] == h[i]
                 dz[i] = left[i] if won else dz.dtype.type(0)
@@ -216,33 +263,36 @@ def maxout_backward(op, nodes, work, panel, v, r0, r1, scratch):
 @kernel
 def add_forward(op, nodes, work, panel, v, r0, r1):
     first, second, out = nodes[op[IN_0]], nodes[op[IN_1]], nodes[op[OUT]]
+    n = (r1 - r0) * v
     for p in range(out[PANELS]):
-        a, b = p * panel + r0 * v, p * panel + r1 * v
-        h = work[out[VALUE] + a : out[VALUE] + b]
-        _send(work[first[VALUE] + a : first[VALUE] + b], h, 0)
-        _send(work[second[VALUE] + a : second[VALUE] + b], h, 1)
+        at = p * panel + r0 * v
+        h = run(work, out[VALUE] + at, n)
+        _send(run(work, first[VALUE] + at, n), h, 0)
+        _send(run(work, second[VALUE] + at, n), h, 1)
 
 
 @kernel
 def add_backward(op, nodes, work, panel, v, r0, r1):
     out = nodes[op[OUT]]
+    n = (r1 - r0) * v
     for side in range(2):
         to = nodes[op[IN_0 + side]][DELTA]
         if op[ADD_0 + side] >= 0:
             for p in range(out[PANELS]):
-                a, b = p * panel + r0 * v, p * panel + r1 * v
-                d = work[out[DELTA] + a : out[DELTA] + b]
-                _send(d, work[to + a : to + b], op[ADD_0 + side])
+                at = p * panel + r0 * v
+                d = run(work, out[DELTA] + at, n)
+                _send(d, run(work, to + at, n), op[ADD_0 + side])
 
 
 @kernel
 def multiply_forward(op, nodes, work, panel, v, r0, r1):
     first, second, out = nodes[op[IN_0]], nodes[op[IN_1]], nodes[op[OUT]]
+    n = (r1 - r0) * v
     for p in range(out[PANELS]):
-        a, b = p * panel + r0 * v, p * panel + r1 * v
-        h = work[out[VALUE] + a : out[VALUE] + b]
-        x = work[first[VALUE] + a : first[VALUE] + b]
-        y = work[second[VALUE] + a : second[VALUE] + b]
+        at = p * panel + r0 * v
+        h = run(work, out[VALUE] + at, n)
+        x = run(work, first[VALUE] + at, n)
+        y = run(work, second[VALUE] + at, n)
         for i in range(h.size):
             h[i] = x[i] * y[i]
 
@@ -250,18 +300,19 @@ def multiply_forward(op, nodes, work, panel, v, r0, r1):
 @kernel
 def multiply_backward(op, nodes, work, panel, v, r0, r1, scratch):
     out = nodes[op[OUT]]
+    n = (r1 - r0) * v
     for side in range(2):
         to = nodes[op[IN_0 + side]][DELTA]
         other = nodes[op[IN_1 - side]][VALUE]
         if op[ADD_0 + side] >= 0:
             for p in range(out[PANELS]):
-                a, b = p * panel + r0 * v, p * panel + r1 * v
-                d = work[out[DELTA] + a : out[DELTA] + b]
-                y = work[other + a : other + b]
-                product = scratch[: d.size]
+                at = p * panel + r0 * v
+                d = run(work, out[DELTA] + at, n)
+                y = run(work, other + at, n)
+                product = run(scratch, 0, n)
                 for i in range(d.size):
                     product[i] = d[i] * y[i]
-                _send(product, work[to + a : to + b], op[ADD_0 + side])
+                _send(product, run(work, to + at, n), op[ADD_0 + side])
 
 
 @kernel
@@ -278,68 +329,83 @@ def concat_forward(op, nodes, work, panel, v, r0, r1):
 @kernel
 def concat_backward(op, nodes, work, panel, v, r0, r1):
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
-    if op[ADD_0] >= 0:
-        for c in range(x[WIDTH]):
-            to = x[DELTA] + (c // v) * panel + c % v
-            c_out = op[FIRST] + c
-            of = out[DELTA] + (c_out // v) * panel + c_out % v
-            for r in range(r0, r1):
-                d = work[of + r * v]
-                work[to + r * v] = work[to + r * v] + d if op[ADD_0] == 1 else d
+    for c in range(x[WIDTH]):
+        to = x[DELTA] + (c // v) * panel + c % v
+        c_out = op[FIRST] + c
+        of = out[DELTA] + (c_out // v) * panel + c_out % v
+        for r in range(r0, r1):
+            d = work[of + r * v]
+            work[to + r * v] = work[to + r * v] + d if op[ADD_0] == 1 else d
 
 
 @kernel
-def forward(op, negative_slope, nodes, work, panel, v, r0, r1, params):
-    """Value of one op's output for rows `r0` to `r1`.
+def forward(
+    ops, slopes, head, nodes, work, r0, r1, params, x, indices, indptr, order, first, last
+):
+    """Values of all nodes for buffer rows `r0` to `r1`.
 
     Parameters
     ----------
-    op : (len(OP_COLUMNS),)
-    negative_slope : float
-        Of this op's activation.
+    ops : (ops, len(OP_COLUMNS))
+    slopes : (ops,) negative slope of each op's activation
+    head : (len(HEAD),)
     nodes : (nodes, len(NODE_COLUMNS))
     work : flat values and gradients of all nodes
-    panel : int
-        Numbers in a panel of `work`.
-    v : int
-        Width of a panel.
     r0, r1 : int
         Multiples of the tile's rows.
     params : (P,) in engine layout
+    x, indices, indptr : X, flat, or CSR
+    order, first, last : buffer row r holds row ``order[first + r]`` of X, up to ``order[last]``
     """
-    code = op[CODE]
-    if code == DENSE:
-        dense_forward(op, nodes, work, panel, v, r0, r1, params)
-    elif code == ACTIVATION:
-        activation_forward(op, negative_slope, nodes, work, panel, v, r0, r1)
-    elif code == MAXOUT:
-        maxout_forward(op, nodes, work, panel, v, r0, r1)
-    elif code == ADD:
-        add_forward(op, nodes, work, panel, v, r0, r1)
-    elif code == MULTIPLY:
-        multiply_forward(op, nodes, work, panel, v, r0, r1)
-    elif code == CONCAT:
-        concat_forward(op, nodes, work, panel, v, r0, r1)
+    v, panel = head[H_LANES], head[H_PANEL]
+    for k in range(ops.shape[0]):
+        op = ops[k]
+        code = op[CODE]
+        if code == INPUT:
+            input_forward(op, nodes, work, panel, v, r0, r1, x, order, first, last)
+        elif code == SPARSE_INPUT:
+            sparse_input_forward(
+                op, nodes, work, panel, v, r0, r1, x, indices, indptr, order, first, last
+            )
+        elif code == DENSE:
+            dense_forward(op, nodes, work, panel, v, r0, r1, params)
+        elif code == SPARSE_DENSE:
+            sparse_dense_forward(
+                op, nodes, work, panel, v, r0, r1, params, x, indices, indptr, order, first, last
+            )
+        elif code == ACTIVATION:
+            activation_forward(op, slopes[k], nodes, work, panel, v, r0, r1)
+        elif code == MAXOUT:
+            maxout_forward(op, nodes, work, panel, v, r0, r1)
+        elif code == ADD:
+            add_forward(op, nodes, work, panel, v, r0, r1)
+        elif code == MULTIPLY:
+            multiply_forward(op, nodes, work, panel, v, r0, r1)
+        elif code == CONCAT:
+            concat_forward(op, nodes, work, panel, v, r0, r1)
 
 
 @kernel
-def backward(op, negative_slope, nodes, work, panel, v, r0, r1, mirror, scratch):
-    """Gradient at one op's inputs from that at its output; parameters as `forward`.
+def backward(ops, slopes, head, nodes, work, r0, r1, mirror, scratch):
+    """Gradients at all nodes from that at the output; parameters as `forward`.
 
     `mirror` holds the transposed weights, `scratch` room for a panel of this block of rows.
     """
-    code = op[CODE]
-    if code == DENSE:
-        dense_backward(op, nodes, work, panel, v, r0, r1, mirror)
-    elif code == ACTIVATION:
-        if op[ADD_0] >= 0:
-            activation_backward(op, negative_slope, nodes, work, panel, v, r0, r1, scratch)
-    elif code == MAXOUT:
-        if op[ADD_0] >= 0:
+    v, panel = head[H_LANES], head[H_PANEL]
+    for k in range(ops.shape[0] - 1, -1, -1):
+        op = ops[k]
+        code = op[CODE]
+        if op[ADD_0] < 0 and op[ADD_1] < 0:
+            continue  # nobody wants a gradient below
+        if code == DENSE or code == SPARSE_DENSE:
+            dense_backward(op, nodes, work, panel, v, r0, r1, mirror)
+        elif code == ACTIVATION:
+            activation_backward(op, slopes[k], nodes, work, panel, v, r0, r1, scratch)
+        elif code == MAXOUT:
             maxout_backward(op, nodes, work, panel, v, r0, r1, scratch)
-    elif code == ADD:
-        add_backward(op, nodes, work, panel, v, r0, r1)
-    elif code == MULTIPLY:
-        multiply_backward(op, nodes, work, panel, v, r0, r1, scratch)
-    elif code == CONCAT:
-        concat_backward(op, nodes, work, panel, v, r0, r1)
+        elif code == ADD:
+            add_backward(op, nodes, work, panel, v, r0, r1)
+        elif code == MULTIPLY:
+            multiply_backward(op, nodes, work, panel, v, r0, r1, scratch)
+        elif code == CONCAT:
+            concat_backward(op, nodes, work, panel, v, r0, r1)

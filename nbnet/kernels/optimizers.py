@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nbnet.kernels._jit import kernel
+from nbnet.kernels._tile import run
 
 __all__ = ["GRADIENT", "OPTIMIZERS", "Optimizer", "prepare", "update"]
 
@@ -91,7 +92,7 @@ def update(code, params, gradient, state, at, slot, hyper):
     hyper : what `prepare` wrote
     """
     n = params.size
-    first = state[at : at + n]
+    first = run(state, at, n)
     if code == SGD:
         rate, momentum = hyper[0], hyper[1]
         if hyper[2] != 0:
@@ -106,7 +107,7 @@ def update(code, params, gradient, state, at, slot, hyper):
                 params[i] += velocity
     elif code == ADAM:
         rate, b1, c1, b2, c2, epsilon = hyper[0], hyper[1], hyper[2], hyper[3], hyper[4], hyper[5]
-        second = state[slot + at : slot + at + n]
+        second = run(state, slot + at, n)
         for i in range(n):
             g = gradient[i]
             m = b1 * first[i] + c1 * g

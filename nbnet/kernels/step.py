@@ -28,44 +28,56 @@ from nbnet.kernels._tile import (
     ROWS,
     atomic_load,
     atomic_store,
-    copy_row,
     pause,
+    run,
     yield_core,
 )
-from nbnet.kernels.losses import apply_inverse_link, value_and_gradient
-from nbnet.kernels.matmul import add_scaled, column_sums, weight_gradient
-from nbnet.kernels.ops import (
+from nbnet.kernels.layout import (
     BIAS,
+    BIAS_TASK,
     COLUMNS,
     DELTA,
-    DENSE,
+    H_BATCH,
+    H_LANES,
+    H_LOSS,
+    H_OPTIMIZER,
+    H_OUTPUT,
+    H_PANEL,
+    H_SLOT,
+    H_TARGETS,
     IN_0,
     INPUTS,
     MIRROR,
     OUT,
-    PANELS,
+    R_ALPHA,
+    R_LEARNING_RATE,
+    R_LOSS,
+    R_SHARE,
+    R_STEP,
+    R_TOTAL_WEIGHT,
+    SPARSE_TASK,
+    TASK_KIND,
+    TASK_N_ROWS,
+    TASK_OP,
+    TASK_PANEL,
+    TASK_PANELS,
+    TASK_ROW,
     VALUE,
     WEIGHTS,
     WIDTH,
-    backward,
-    forward,
 )
-from nbnet.kernels.ops import CODE as OP_CODE
+from nbnet.kernels.losses import apply_inverse_link, value_and_gradient
+from nbnet.kernels.matmul import add_scaled, column_sums, weight_gradient
+from nbnet.kernels.ops import backward, data_row, forward
 from nbnet.kernels.optimizers import GRADIENT, prepare, update
 
 __all__ = [
     "BLOCK",
     "FINISHED",
-    "HEAD",
     "NON_FINITE",
-    "RATES",
-    "BIAS_TASK",
-    "SPARSE_TASK",
     "STOPPED",
     "SYNC_STRIDE",
-    "TASK_COLUMNS",
     "TASK_ROWS",
-    "WEIGHTS_TASK",
     "predict",
     "train",
 ]
@@ -76,122 +88,7 @@ BLOCK = 64  # rows a thread takes at a time
 TASK_ROWS = 64  # rows of a weight matrix a task takes at a time: with three panels, 12 KiB
 SYNC_STRIDE = 8  # int64 numbers between two threads' flags: a cache line each
 
-# What a task of phase 2 does.
-TASK_COLUMNS = ("op", "panel", "panels", "row", "rows", "kind")
-TASK_OP, TASK_PANEL, TASK_PANELS, TASK_ROW, TASK_N_ROWS, TASK_KIND = range(len(TASK_COLUMNS))
-WEIGHTS_TASK, SPARSE_TASK, BIAS_TASK = range(3)
-
-# Integers of a plan and a run.
-HEAD = (
-    "lanes",  # V
-    "panel",  # numbers in a panel of `work`
-    "features",  # I
-    "targets",  # T
-    "gather",  # whether X must be laid out in panels (not if it is sparse and only dense ops read it)
-    "sparse",  # whether X is CSR
-    "input",  # nodes
-    "output",
-    "loss",  # codes
-    "optimizer",
-    "batch",
-    "slot",  # distance of two optimizer slots
-    "scratch",  # numbers of scratch per thread
-)
-(
-    H_LANES,
-    H_PANEL,
-    H_FEATURES,
-    H_TARGETS,
-    H_GATHER,
-    H_SPARSE,
-    H_INPUT,
-    H_OUTPUT,
-    H_LOSS,
-    H_OPTIMIZER,
-    H_BATCH,
-    H_SLOT,
-    H_SCRATCH,
-) = range(len(HEAD))
-
-# Floats of a run: what `train` reads, then what it reports.
-RATES = (
-    "learning_rate",
-    "alpha",
-    "total_weight",  # divide by this instead of the batch's weights; 0: by those
-    "step",  # Adam's t, continued
-    "loss",  # sum over batches of loss * rows (of loss alone if `total_weight` is given)
-    "share",  # sum of those factors
-)
-R_LEARNING_RATE, R_ALPHA, R_TOTAL_WEIGHT, R_STEP, R_LOSS, R_SHARE = range(len(RATES))
-
-
 # --- Phase 1: rows -----------------------------------------------------------------------------
-
-
-@kernel
-def _gather(head, nodes, work, x, indices, indptr, order, first, last, r0, r1):
-    """Lay rows of X out in panels: buffer row r holds data row ``order[first + r]``."""
-    v, panel, features = head[H_LANES], head[H_PANEL], head[H_FEATURES]
-    at = nodes[head[H_INPUT], VALUE]
-    panels = nodes[head[H_INPUT], PANELS]
-    for r in range(r0, r1):
-        row = _data_row(order, first + r, last)
-        if row < 0 or head[H_SPARSE]:
-            for p in range(panels):
-                to = at + p * panel + r * v
-                work[to : to + v] = 0
-        if row >= 0:
-            if head[H_SPARSE]:
-                for k in range(indptr[row], indptr[row + 1]):
-                    c = indices[k]
-                    work[at + (c // v) * panel + r * v + c % v] += x[k]
-            else:
-                for p in range(panels):
-                    of = p * v
-                    copy_row(x, row * features + of, features - of, work, at + p * panel + r * v)
-
-
-@kernel
-def _data_row(order, at, last):
-    """Row of X at place `at` of the order, -1 past the end; an empty order is the natural one."""
-    if at >= last:
-        return -1
-    return order[at] if order.size > 0 else at
-
-
-@kernel
-def _sparse_forward(op, head, nodes, work, x, indices, indptr, order, first, last, r0, r1, params):
-    """``Z = X W + b`` for CSR rows: a sum of rows of W."""
-    v, panel = head[H_LANES], head[H_PANEL]
-    out = nodes[op[OUT]]
-    for p in range(out[PANELS]):
-        weights = op[WEIGHTS] + p * op[INPUTS] * v
-        bias = params[op[BIAS] + p * v : op[BIAS] + (p + 1) * v]
-        for r in range(r0, r1):
-            to = out[VALUE] + p * panel + r * v
-            z = work[to : to + v]
-            z[:] = bias
-            row = _data_row(order, first + r, last)
-            if row >= 0:
-                for k in range(indptr[row], indptr[row + 1]):
-                    of = weights + indices[k] * v
-                    add_scaled(x[k], params[of : of + v], z)
-
-
-@kernel
-def _rows_forward(
-    head, nodes, ops, slopes, x, indices, indptr, order, first, last, r0, r1, params, work
-):
-    if head[H_GATHER]:
-        _gather(head, nodes, work, x, indices, indptr, order, first, last, r0, r1)
-    for k in range(ops.shape[0]):
-        op = ops[k]
-        if head[H_SPARSE] and op[OP_CODE] == DENSE and op[IN_0] == head[H_INPUT]:
-            _sparse_forward(
-                op, head, nodes, work, x, indices, indptr, order, first, last, r0, r1, params
-            )
-        else:
-            forward(op, slopes[k], nodes, work, head[H_PANEL], head[H_LANES], r0, r1, params)
 
 
 @kernel
@@ -211,12 +108,13 @@ def _rows_loss(
     v, panel = head[H_LANES], head[H_PANEL]
     out = nodes[head[H_OUTPUT]]
     n = out[WIDTH]
-    raw, gradient = scratch[:n], scratch[n : 2 * n]
+    raw, gradient = run(scratch, 0, n), run(scratch, n, n)
     for r in range(r0, r1):
-        row = _data_row(order, first + r, last)
+        row = data_row(order, first + r, last)
         factor = work.dtype.type(0)
         if row < 0:  # a padding row: no loss, no gradient
-            gradient[:] = 0
+            for c in range(n):
+                gradient[c] = 0
         else:
             _raw_row(head, nodes, work, r, raw)
             value = value_and_gradient(head[H_LOSS], raw, n, y, row * head[H_TARGETS], gradient)
@@ -226,14 +124,6 @@ def _rows_loss(
         at = out[DELTA] + r * v
         for c in range(n):
             work[at + (c // v) * panel + c % v] = gradient[c] * factor
-
-
-@kernel
-def _rows_backward(head, nodes, ops, slopes, r0, r1, mirror, work, scratch):
-    for k in range(ops.shape[0] - 1, -1, -1):
-        backward(
-            ops[k], slopes[k], nodes, work, head[H_PANEL], head[H_LANES], r0, r1, mirror, scratch
-        )
 
 
 # --- Phase 2: parameters -----------------------------------------------------------------------
@@ -260,9 +150,9 @@ def _transpose(params, at, mirror, to, rows, first_row, columns, column, inputs_
     for i0 in range(0, rows, v):
         n = min(v, rows - i0)
         start = to + ((first_row + i0) // v) * inputs_panel + column * v
-        block = params[at + i0 * v : at + (i0 + n) * v]
+        block = run(params, at + i0 * v, n * v)
         for c in range(used):
-            row = mirror[start + c * v : start + c * v + n]
+            row = run(mirror, start + c * v, n)
             for i in range(n):
                 row[i] = block[i * v + c]
 
@@ -272,13 +162,13 @@ def _sparse_gradient(op, head, nodes, work, x, indices, indptr, order, first, la
     """One panel of ``G = X^T D`` for CSR rows."""
     v, panel = head[H_LANES], head[H_PANEL]
     at = nodes[op[OUT], DELTA] + p * panel
-    gradient[:] = 0
+    for i in range(gradient.size):
+        gradient[i] = 0
     for r in range(last - first):
-        row = _data_row(order, first + r, last)
-        d = work[at + r * v : at + (r + 1) * v]
+        row = data_row(order, first + r, last)
+        d = run(work, at + r * v, v)
         for k in range(indptr[row], indptr[row + 1]):
-            of = indices[k] * v
-            add_scaled(x[k], d, gradient[of : of + v])
+            add_scaled(x[k], d, run(gradient, indices[k] * v, v))
 
 
 @kernel
@@ -294,19 +184,18 @@ def _parameters(
     squares = 0.0
     if task[TASK_KIND] == BIAS_TASK:
         for p in range(task[TASK_PANEL], task[TASK_PANEL] + task[TASK_PANELS]):
-            d = out[DELTA] + p * panel
-            gradient = scratch[:v]
-            column_sums(work[d : d + rows * v], v, gradient)
+            gradient = run(scratch, 0, v)
+            column_sums(run(work, out[DELTA] + p * panel, rows * v), v, gradient)
             at = op[BIAS] + p * v
             update(
-                head[H_OPTIMIZER], params[at : at + v], gradient, state, at, head[H_SLOT], hyper
+                head[H_OPTIMIZER], run(params, at, v), gradient, state, at, head[H_SLOT], hyper
             )
         return squares
     row, n = task[TASK_ROW], task[TASK_N_ROWS] * v
     if task[TASK_KIND] == SPARSE_TASK:
         _sparse_gradient(
             op, head, nodes, work, x, indices, indptr, order, first, last,
-            task[TASK_PANEL], scratch[:n],
+            task[TASK_PANEL], run(scratch, 0, n),
         )  # fmt: skip
     else:
         weight_gradient(
@@ -317,8 +206,7 @@ def _parameters(
     for k in range(task[TASK_PANELS]):
         p = task[TASK_PANEL] + k
         at = op[WEIGHTS] + (p * op[INPUTS] + row) * v
-        weights = params[at : at + n]
-        gradient = scratch[k * n : (k + 1) * n]
+        weights, gradient = run(params, at, n), run(scratch, k * n, n)
         if l2 != 0:
             squares += _add_penalty(gradient, weights, params.dtype.type(l2))
         update(head[H_OPTIMIZER], weights, gradient, state, at, head[H_SLOT], hyper)
@@ -403,7 +291,7 @@ def train(
         if weights.size > 0:
             total = 0.0
             for i in range(first, last):
-                total += weights[_data_row(order, i, last)]
+                total += weights[data_row(order, i, last)]
         share = float(last - first)
         if rates[R_TOTAL_WEIGHT] > 0:
             total = rates[R_TOTAL_WEIGHT]
@@ -422,15 +310,14 @@ def train(
             if _stopped(sync, n_threads):
                 return STOPPED
             r1 = min(r0 + BLOCK, mine)
-            _rows_forward(
-                head, nodes, ops, slopes, x, indices, indptr, order, first, last, r0, r1,
-                params, work,
-            )  # fmt: skip
+            forward(
+                ops, slopes, head, nodes, work, r0, r1, params, x, indices, indptr, order, first, last
+            )
             _rows_loss(
                 head, nodes, y, weights, order, first, last, r0, r1, 1.0 / total,
                 work, my_scratch, row_loss,
             )  # fmt: skip
-            _rows_backward(head, nodes, ops, slopes, r0, r1, mirror, work, my_scratch)
+            backward(ops, slopes, head, nodes, work, r0, r1, mirror, my_scratch)
         phase += 1
         if not _barrier(sync, tid, n_threads, phase):
             return STOPPED
@@ -481,20 +368,20 @@ def predict(
     order : empty
     """
     n = nodes[head[H_OUTPUT], WIDTH]
-    raw = scratch[tid][:n]
+    raw = run(scratch[tid], 0, n)
     r0 = tid * BLOCK  # of `work`, where this thread's block lies
     for start in range(tid * BLOCK, n_rows, n_threads * BLOCK):
         if _stopped(sync, n_threads):
             return STOPPED
         last = min(start + BLOCK, n_rows)
         r1 = r0 + (last - start + ROWS - 1) // ROWS * ROWS
-        _rows_forward(
-            head, nodes, ops, slopes, x, indices, indptr, order, start - r0, last, r0, r1,
-            params, work,
-        )  # fmt: skip
+        forward(
+            ops, slopes, head, nodes, work, r0, r1, params, x, indices, indptr, order, start - r0, last
+        )
         for i in range(start, last):
             _raw_row(head, nodes, work, r0 + i - start, raw)
             if link >= 0:
                 apply_inverse_link(link, raw, n)
-            out[i * n : (i + 1) * n] = raw
+            for c in range(n):
+                out[i * n + c] = raw[c]
     return FINISHED

@@ -1,0 +1,81 @@
+"""The integer tables that the plan writes and kernels read: their columns, in one place."""
+
+__all__ = ["HEAD", "NODE_COLUMNS", "OP_COLUMNS", "RATES", "TASK_COLUMNS"]
+
+# A node of the plan.
+NODE_COLUMNS = ("width", "panels", "value", "delta")
+WIDTH, PANELS, VALUE, DELTA = range(len(NODE_COLUMNS))
+
+# An op of the plan.
+OP_COLUMNS = (
+    "code",  # of OPS
+    "in_0",  # nodes
+    "in_1",
+    "out",
+    "add_0",  # gradient of in_0: -1 not wanted, 0 overwrite, 1 add
+    "add_1",
+    "activation",  # code of ACTIVATIONS
+    "from_value",  # its slope_from_value
+    "pieces",
+    "first",  # concat: first output column
+    "weights",  # offsets: parameters,
+    "bias",
+    "mirror",  # and transposed weights, -1 if never needed
+    "inputs",  # rows of the weight matrix, padded
+    "columns",  # its columns, padded: rows of the transposed copy
+)
+(
+    CODE,
+    IN_0,
+    IN_1,
+    OUT,
+    ADD_0,
+    ADD_1,
+    ACT,
+    FROM_VALUE,
+    PIECES,
+    FIRST,
+    WEIGHTS,
+    BIAS,
+    MIRROR,
+    INPUTS,
+    COLUMNS,
+) = range(len(OP_COLUMNS))
+
+# A task of phase 2.
+TASK_COLUMNS = ("op", "panel", "panels", "row", "rows", "kind")
+TASK_OP, TASK_PANEL, TASK_PANELS, TASK_ROW, TASK_N_ROWS, TASK_KIND = range(len(TASK_COLUMNS))
+WEIGHTS_TASK, SPARSE_TASK, BIAS_TASK = range(3)
+
+# Integers of a plan and a run.
+HEAD = (
+    "lanes",  # V
+    "panel",  # numbers in a panel of `work`
+    "targets",  # T
+    "output",  # node
+    "loss",  # codes
+    "optimizer",
+    "batch",
+    "slot",  # distance of two optimizer slots
+)
+(
+    H_LANES,
+    H_PANEL,
+    H_TARGETS,
+    H_OUTPUT,
+    H_LOSS,
+    H_OPTIMIZER,
+    H_BATCH,
+    H_SLOT,
+) = range(len(HEAD))
+
+# Floats of a run: what `train` reads, then what it reports.
+RATES = (
+    "learning_rate",
+    "alpha",
+    "total_weight",  # divide by this instead of the batch's weights; 0: by those
+    "step",  # Adam's t, continued
+    "loss",  # sum over batches of loss * rows (of loss alone if `total_weight` is given)
+    "share",  # sum of those factors
+)
+R_LEARNING_RATE, R_ALPHA, R_TOTAL_WEIGHT, R_STEP, R_LOSS, R_SHARE = range(len(RATES))

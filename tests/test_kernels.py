@@ -1,0 +1,201 @@
+"""The machine-level pieces against their Python twins, and the loops around them against NumPy."""
+
+import numpy as np
+import pytest
+
+from nbnet.kernels import _tile, matmul, optimizers
+from nbnet.kernels._jit import kernel
+from nbnet.kernels.layout import HEAD, NODE_COLUMNS, OP_COLUMNS, RATES, TASK_COLUMNS
+from nbnet.kernels.optimizers import OPTIMIZERS
+from nbnet.kernels.step import _add_penalty, _transpose
+
+DTYPES = (np.float32, np.float64)
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
+
+
+def panels(matrix, rows):
+    """`matrix` in panels of V columns and `rows` rows, padded with zeros."""
+    v = _tile.lanes(matrix.dtype)
+    n = -(-matrix.shape[1] // v)
+    out = np.zeros((n, rows, v), dtype=matrix.dtype)
+    padded = np.zeros((matrix.shape[0], n * v), dtype=matrix.dtype)
+    padded[:, : matrix.shape[1]] = matrix
+    out[:, : matrix.shape[0]] = padded.reshape(-1, n, v).swapaxes(0, 1)
+    return out.ravel()
+
+
+def matrix(flat, rows, columns):
+    """The inverse of `panels`."""
+    v = _tile.lanes(flat.dtype)
+    n = -(-columns // v)
+    return flat.reshape(n, -1, v)[:, :rows].swapaxes(0, 1).reshape(rows, -1)[:, :columns]
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("n_panels", [1, 2, 3])
+@pytest.mark.parametrize("depth", [1, 2, 7, 16])
+def test_product_tile(dtype, transposed, n_panels, depth):
+    v, rows, rng = _tile.lanes(dtype), _tile.ROWS, np.random.default_rng(0)
+    k = depth * _tile.DEPTH
+    a = rng.standard_normal((k, v) if transposed else (rows, k)).astype(dtype)
+    b = rng.standard_normal((k, n_panels * v)).astype(dtype)
+    bias = rng.standard_normal(n_panels * v).astype(dtype)
+    name = f"{'transposed_' if transposed else ''}product_{n_panels}"
+    product = getattr(_tile, name)
+    twin = _tile._product_twin(transposed, n_panels)
+    a_flat, b_flat = panels(a, len(a)), panels(b, k)
+    results = []
+    for function in (kernel(lambda *args: product(*args)), twin):
+        c = np.full((n_panels + 1) * rows * v, 7.0, dtype=dtype)
+        function(
+            a_flat, 0, len(a) * v, b_flat, 0, k * v, depth, c, 0, rows * v, bias, 0, 0, v
+        )
+        results.append(c)
+    expected = bias + (a[:, :rows].T if transposed else a) @ b
+    got = matrix(results[0][: n_panels * rows * v], rows, n_panels * v)
+    np.testing.assert_allclose(got, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * 10)
+    np.testing.assert_allclose(*results, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * 10)
+    assert (results[0][n_panels * rows * v :] == 7).all(), "wrote past its tile"
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 3, 4, 8, 15, 16, 40])
+def test_copy_row(dtype, n):
+    v = _tile.lanes(dtype)
+    x = np.arange(1, n + 3, dtype=dtype)
+    call = kernel(lambda x, at, n, to, to_at: _tile.copy_row(x, at, n, to, to_at))
+    for function in (call, _tile._copy_twin):
+        to = np.full(3 * v, -1, dtype=dtype)
+        function(x, 2, n, to, v)
+        expected = np.zeros(v)
+        expected[: min(n, v)] = x[2 : 2 + min(n, v)]
+        np.testing.assert_array_equal(to[v : 2 * v], expected)
+        assert (to[:v] == -1).all() and (to[2 * v :] == -1).all()
+
+
+def test_atomics_and_run():
+    flags = np.zeros(4, dtype=np.int64)
+    store = kernel(lambda flags, at, value: _tile.atomic_store(flags, at, value))
+    load = kernel(lambda flags, at: _tile.atomic_load(flags, at))
+    store(flags, 2, 41)
+    assert flags.tolist() == [0, 0, 41, 0]
+    assert load(flags, 2) == 41
+
+    @kernel
+    def halve_run(array, at, n):
+        part = _tile.run(array, at, n)
+        for i in range(part.size):
+            part[i] /= 2
+        return part.size
+
+    array = np.ones(6)
+    assert halve_run(array, 1, 3) == 3
+    assert array.tolist() == [1, 0.5, 0.5, 0.5, 1, 1]
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", [1, 16, 33, 48, 64, 80])
+def test_affine_and_weight_gradient(dtype, columns):
+    v, rng = _tile.lanes(dtype), np.random.default_rng(columns)
+    rows, fan_in = 2 * _tile.ROWS, 3 * _tile.ROWS
+    x = rng.standard_normal((rows, fan_in)).astype(dtype)
+    w = rng.standard_normal((fan_in, columns)).astype(dtype)
+    n = -(-columns // v)
+    w_flat, x_flat = panels(w, fan_in), panels(x, rows)
+    bias = np.zeros(n * v, dtype=dtype)
+    bias[:columns] = rng.standard_normal(columns)
+    z = np.zeros(n * rows * v, dtype=dtype)
+    matmul.affine(
+        x_flat, 0, rows * v, 0, rows, v, w_flat, 0, fan_in * v, n, fan_in // _tile.DEPTH, z, 0,
+        bias, 0, 0, v,
+    )  # fmt: skip
+    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype] * 10}
+    np.testing.assert_allclose(matrix(z, rows, columns), x @ w + bias[:columns], **tolerance)
+
+    count = min(n, _tile.MAX_PANELS)
+    g = np.zeros(count * fan_in * v, dtype=dtype)
+    matmul.weight_gradient(
+        x_flat, 0, rows * v, 0, fan_in, v, z, 0, count, rows // _tile.DEPTH, g, 0, fan_in * v,
+        np.zeros(v, dtype=dtype),
+    )  # fmt: skip
+    used = min(columns, count * v)
+    d = matrix(z, rows, columns)[:, :used]
+    np.testing.assert_allclose(matrix(g, fan_in, used), x.T @ d, **tolerance)
+
+
+@pytest.mark.uncompiled
+def test_panels_at_once_covers_and_leaves_no_single_panel_behind_three():
+    for total in range(1, 40):
+        taken, left = [], total
+        while left:
+            taken.append(matmul.panels_at_once(left))
+            left -= taken[-1]
+        assert sum(taken) == total
+        assert taken.count(1) == (1 if total == 1 else 0)
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_column_sums_and_add_scaled(dtype):
+    rng, v = np.random.default_rng(0), _tile.lanes(dtype)
+    d = rng.standard_normal((12, v)).astype(dtype)
+    sums = np.full(v, 3, dtype=dtype)
+    matmul.column_sums(d.ravel(), v, sums)
+    np.testing.assert_allclose(sums, d.sum(axis=0), rtol=TOLERANCE[dtype] * 10)
+    for width in (4, 8, 16):
+        x, y = rng.standard_normal((2, width)).astype(dtype)
+        expected = y + dtype(0.5) * x
+        matmul.add_scaled(dtype(0.5), x, y)
+        np.testing.assert_allclose(y, expected, rtol=TOLERANCE[dtype] * 10)
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transposed_copy(dtype):
+    v = _tile.lanes(dtype)
+    fan_in, columns, rng = 2 * v, v + 4, np.random.default_rng(0)
+    w = rng.standard_normal((fan_in, columns)).astype(dtype)
+    flat = panels(w, fan_in)
+    mirror = np.zeros(-(-fan_in // v) * columns * v, dtype=dtype)
+    for p in range(2):
+        for row in (0, v):
+            at = (p * fan_in + row) * v
+            _transpose(flat, at, mirror, 0, v, row, columns, p * v, columns * v, v)
+    np.testing.assert_array_equal(mirror, panels(w.T.copy(), columns))
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_penalty(dtype):
+    rng = np.random.default_rng(0)
+    gradient, params = rng.standard_normal((2, 37)).astype(dtype)
+    expected = gradient + dtype(0.3) * params
+    squares = _add_penalty(gradient, params, dtype(0.3))
+    np.testing.assert_allclose(squares, (params**2).sum(), rtol=TOLERANCE[dtype] * 10)
+    np.testing.assert_allclose(gradient, expected, rtol=TOLERANCE[dtype] * 10)
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_update_touches_its_run_alone(name):
+    row = OPTIMIZERS[name]
+    p, at, n = 20, 5, 7
+    params, state = np.ones(p), np.ones(row.slots * p)
+    hyper = np.zeros(optimizers.HYPER)
+    settings = np.array([float(value) for value in row.settings.values()])
+    optimizers.prepare(row.code, 0.1, settings, 1.0, hyper)
+    optimizers.update(row.code, params[at : at + n], np.full(n, 2.0), state, at, p, hyper)
+    untouched = np.r_[:at, at + n : p]
+    assert (params[untouched] == 1).all()
+    for slot in state.reshape(row.slots, p):
+        assert (slot[untouched] == 1).all()
+        assert (slot[at : at + n] != 1).all()
+
+
+def test_layout_tables_name_each_column_once():
+    for columns in (HEAD, NODE_COLUMNS, OP_COLUMNS, RATES, TASK_COLUMNS):
+        assert len(set(columns)) == len(columns)
