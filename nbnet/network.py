@@ -264,6 +264,7 @@ class Network:
                 _aligned_zeros(team.size * plan.n_scratch, dtype).reshape(team.size, -1),
                 out,
                 _frozen([], np.int64),
+                plan.general,
             ),
             operations,
         )
@@ -504,6 +505,7 @@ class Trainer:
             _aligned_zeros(size * plan.n_scratch, dtype).reshape(size, -1),
             np.zeros(plan.rows),
             np.zeros(len(plan.tasks)),
+            plan.general,
         )
 
     def _rate(self, name: str, value: float) -> None:

@@ -170,6 +170,8 @@ class Plan:
     ----------
     nodes, ops : int64 arrays, columns ``NODE_COLUMNS`` and ``OP_COLUMNS``
     slopes : (ops,) float64
+    general : None or 1
+        What kernels are told: None if all ops are plain.
     n_params : int
         P, natural layout.
     n_engine, n_mirror, n_work, n_scratch : int
@@ -358,6 +360,7 @@ class Plan:
                 row |= {key: place[key] for key in OP_COLUMNS if key in place}
             rows.append([int(row[column]) for column in OP_COLUMNS])
         self.ops = np.array(rows, dtype=np.int64).reshape(-1, len(OP_COLUMNS))
+        self.general = None if all(OPS[step.op].plain for step in self._steps) else 1
         self.slopes = np.array([step.negative_slope for step in self._steps], dtype=np.float64)
         self.operations = sum(
             2 * block.fan_in * block.columns * (1 + self.training * (1 + (place["mirror"] >= 0)))

@@ -26,6 +26,9 @@ d. Padding columns hold zero, in values and gradients: `activation` restores it 
 e. A maxout unit is a dense node, all first pieces in front, then all second pieces ..., and a
    maximum over equally placed panels, which is why this order is used and not scikit-learn's-like
    (unit by unit) order of ``coefs_``; `nbnet.plan` translates.
+f. Half of the ops are rarely used, but all must be compiled. Where an argument `general` is None,
+   numba drops the branches that ask for it before it compiles: a plain stack of dense layers over
+   dense X never pays for the others.
 """
 
 from __future__ import annotations
@@ -76,24 +79,24 @@ class Op:
         What compiled code calls it.
     inputs : int
         Number of nodes an op of the plan reads.
-    parameters : bool
-        Whether it has weights and a bias.
+    plain : bool
+        Whether it is compiled for every network, or only where an op that is not is used.
     """
 
     name: str
     code: int
     inputs: int = 1
-    parameters: bool = False
+    plain: bool = False
 
 
 OPS = {
     row.name: row
     for row in (
-        Op("input", INPUT, inputs=0),
+        Op("input", INPUT, inputs=0, plain=True),
         Op("sparse_input", SPARSE_INPUT, inputs=0),
-        Op("dense", DENSE, parameters=True),
-        Op("sparse_dense", SPARSE_DENSE, parameters=True),
-        Op("activation", ACTIVATION),
+        Op("dense", DENSE, plain=True),
+        Op("sparse_dense", SPARSE_DENSE),
+        Op("activation", ACTIVATION, plain=True),
         Op("maxout", MAXOUT),
         Op("add", ADD, inputs=2),
         Op("multiply", MULTIPLY, inputs=2),
@@ -340,7 +343,7 @@ def concat_backward(op, nodes, work, panel, v, r0, r1):
 
 @kernel
 def forward(
-    ops, slopes, head, nodes, work, r0, r1, params, x, indices, indptr, order, first, last
+    ops, slopes, head, nodes, work, r0, r1, params, x, indices, indptr, order, first, last, general
 ):
     """Values of all nodes for buffer rows `r0` to `r1`.
 
@@ -356,6 +359,8 @@ def forward(
     params : (P,) in engine layout
     x, indices, indptr : X, flat, or CSR
     order, first, last : buffer row r holds row ``order[first + r]`` of X, up to ``order[last]``
+    general : None or 1
+        None where all ops are plain (see ``Op.plain``).
     """
     v, panel = head[H_LANES], head[H_PANEL]
     for k in range(ops.shape[0]):
@@ -363,30 +368,32 @@ def forward(
         code = op[CODE]
         if code == INPUT:
             input_forward(op, nodes, work, panel, v, r0, r1, x, order, first, last)
-        elif code == SPARSE_INPUT:
-            sparse_input_forward(
-                op, nodes, work, panel, v, r0, r1, x, indices, indptr, order, first, last
-            )
         elif code == DENSE:
             dense_forward(op, nodes, work, panel, v, r0, r1, params)
-        elif code == SPARSE_DENSE:
-            sparse_dense_forward(
-                op, nodes, work, panel, v, r0, r1, params, x, indices, indptr, order, first, last
-            )
         elif code == ACTIVATION:
             activation_forward(op, slopes[k], nodes, work, panel, v, r0, r1)
-        elif code == MAXOUT:
-            maxout_forward(op, nodes, work, panel, v, r0, r1)
-        elif code == ADD:
-            add_forward(op, nodes, work, panel, v, r0, r1)
-        elif code == MULTIPLY:
-            multiply_forward(op, nodes, work, panel, v, r0, r1)
-        elif code == CONCAT:
-            concat_forward(op, nodes, work, panel, v, r0, r1)
+        elif general is not None:
+            if code == SPARSE_INPUT:
+                sparse_input_forward(
+                    op, nodes, work, panel, v, r0, r1, x, indices, indptr, order, first, last
+                )
+            elif code == SPARSE_DENSE:
+                sparse_dense_forward(
+                    op, nodes, work, panel, v, r0, r1,
+                    params, x, indices, indptr, order, first, last,
+                )  # fmt: skip
+            elif code == MAXOUT:
+                maxout_forward(op, nodes, work, panel, v, r0, r1)
+            elif code == ADD:
+                add_forward(op, nodes, work, panel, v, r0, r1)
+            elif code == MULTIPLY:
+                multiply_forward(op, nodes, work, panel, v, r0, r1)
+            elif code == CONCAT:
+                concat_forward(op, nodes, work, panel, v, r0, r1)
 
 
 @kernel
-def backward(ops, slopes, head, nodes, work, r0, r1, mirror, scratch):
+def backward(ops, slopes, head, nodes, work, r0, r1, mirror, scratch, general):
     """Gradients at all nodes from that at the output; parameters as `forward`.
 
     `mirror` holds the transposed weights, `scratch` room for a panel of this block of rows.
@@ -401,11 +408,12 @@ def backward(ops, slopes, head, nodes, work, r0, r1, mirror, scratch):
             dense_backward(op, nodes, work, panel, v, r0, r1, mirror)
         elif code == ACTIVATION:
             activation_backward(op, slopes[k], nodes, work, panel, v, r0, r1, scratch)
-        elif code == MAXOUT:
-            maxout_backward(op, nodes, work, panel, v, r0, r1, scratch)
-        elif code == ADD:
-            add_backward(op, nodes, work, panel, v, r0, r1)
-        elif code == MULTIPLY:
-            multiply_backward(op, nodes, work, panel, v, r0, r1, scratch)
-        elif code == CONCAT:
-            concat_backward(op, nodes, work, panel, v, r0, r1)
+        elif general is not None:
+            if code == MAXOUT:
+                maxout_backward(op, nodes, work, panel, v, r0, r1, scratch)
+            elif code == ADD:
+                add_backward(op, nodes, work, panel, v, r0, r1)
+            elif code == MULTIPLY:
+                multiply_backward(op, nodes, work, panel, v, r0, r1, scratch)
+            elif code == CONCAT:
+                concat_backward(op, nodes, work, panel, v, r0, r1)

@@ -174,7 +174,7 @@ def _sparse_gradient(op, head, nodes, work, x, indices, indptr, order, first, la
 @kernel
 def _parameters(
     task, head, nodes, ops, x, indices, indptr, order, first, last,
-    l2, params, mirror, state, work, scratch, hyper,
+    l2, params, mirror, state, work, scratch, hyper, general,
 ):  # fmt: skip
     """Gradient, penalty and optimizer step for one task; returns the sum of squared weights."""
     op = ops[task[TASK_OP]]
@@ -193,10 +193,11 @@ def _parameters(
         return squares
     row, n = task[TASK_ROW], task[TASK_N_ROWS] * v
     if task[TASK_KIND] == SPARSE_TASK:
-        _sparse_gradient(
-            op, head, nodes, work, x, indices, indptr, order, first, last,
-            task[TASK_PANEL], run(scratch, 0, n),
-        )  # fmt: skip
+        if general is not None:
+            _sparse_gradient(
+                op, head, nodes, work, x, indices, indptr, order, first, last,
+                task[TASK_PANEL], run(scratch, 0, n),
+            )  # fmt: skip
     else:
         weight_gradient(
             work, nodes[op[IN_0], VALUE], panel, row, row + task[TASK_N_ROWS], v,
@@ -249,7 +250,7 @@ def _barrier(sync, tid, n_threads, phase):
 @kernel(cache=True)
 def train(
     tid, n_threads, head, nodes, ops, slopes, tasks, bounds, x, indices, indptr, y, weights, order,
-    settings, rates, hyper, params, mirror, state, work, scratch, row_loss, squares, sync,
+    settings, rates, hyper, params, mirror, state, work, scratch, row_loss, squares, general, sync,
 ):  # fmt: skip
     """Thread `tid`'s share of an epoch: one step per consecutive slice of `order`.
 
@@ -273,6 +274,7 @@ def train(
     scratch : (n_threads, head scratch)
     row_loss : (>= batch,) float64
     squares : (tasks,) float64
+    general : None if all ops are plain, else 1
     sync : int64 flags, all zero at the start, the last one stops
 
     Returns
@@ -311,13 +313,16 @@ def train(
                 return STOPPED
             r1 = min(r0 + BLOCK, mine)
             forward(
-                ops, slopes, head, nodes, work, r0, r1, params, x, indices, indptr, order, first, last
-            )
+                ops, slopes, head, nodes, work, r0, r1,
+                params, x, indices, indptr, order, first, last, general,
+            )  # fmt: skip
             _rows_loss(
                 head, nodes, y, weights, order, first, last, r0, r1, 1.0 / total,
                 work, my_scratch, row_loss,
             )  # fmt: skip
-            backward(ops, slopes, head, nodes, work, r0, r1, mirror, my_scratch)
+            backward(
+                ops, slopes, head, nodes, work, r0, r1, mirror, my_scratch, general
+            )
         phase += 1
         if not _barrier(sync, tid, n_threads, phase):
             return STOPPED
@@ -335,7 +340,7 @@ def train(
                 return STOPPED
             squares[q] = _parameters(
                 tasks[q], head, nodes, ops, x, indices, indptr, order, first, last,
-                alpha / total, params, mirror, state, work, my_scratch, my_hyper,
+                alpha / total, params, mirror, state, work, my_scratch, my_hyper, general,
             )  # fmt: skip
         phase += 1
         if not _barrier(sync, tid, n_threads, phase):
@@ -354,7 +359,7 @@ def train(
 @kernel(cache=True)
 def predict(
     tid, n_threads, head, nodes, ops, slopes, x, indices, indptr, n_rows, link, params, work,
-    scratch, out, order, sync,
+    scratch, out, order, general, sync,
 ):  # fmt: skip
     """Thread `tid`'s share of a forward pass: every n_threads-th block of rows.
 
@@ -376,8 +381,9 @@ def predict(
         last = min(start + BLOCK, n_rows)
         r1 = r0 + (last - start + ROWS - 1) // ROWS * ROWS
         forward(
-            ops, slopes, head, nodes, work, r0, r1, params, x, indices, indptr, order, start - r0, last
-        )
+            ops, slopes, head, nodes, work, r0, r1,
+            params, x, indices, indptr, order, start - r0, last, general,
+        )  # fmt: skip
         for i in range(start, last):
             _raw_row(head, nodes, work, r0 + i - start, raw)
             if link >= 0:
