@@ -161,9 +161,7 @@ def activation(
         raise TypeError(f"negative_slope must be a number >= 0, got {negative_slope!r}")
     if not 0 <= negative_slope < float("inf"):
         raise ValueError(f"negative_slope must be finite and >= 0, got {negative_slope}")
-    return Node(
-        "activation", (x,), x.width, _check_name(name), function, float(negative_slope)
-    )
+    return Node("activation", (x,), x.width, _check_name(name), function, float(negative_slope))
 
 
 def _elementwise(row: Activation) -> Callable[..., Node]:

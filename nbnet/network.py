@@ -15,7 +15,7 @@ from scipy import sparse
 from sklearn.utils import check_random_state
 
 from nbnet.graph import Node, topological_order
-from nbnet.kernels._tile import VECTOR_BYTES
+from nbnet.kernels._tile import ROWS, VECTOR_BYTES
 from nbnet.kernels.layout import RATES
 from nbnet.kernels.losses import LOSSES, Loss
 from nbnet.kernels.optimizers import HYPER, OPTIMIZERS
@@ -115,9 +115,7 @@ def _weights(sample_weight: Any, n: int) -> np.ndarray | None:
         raise ValueError(f"sample_weight must have shape ({n},), got {weights.shape}")
     valid = np.isfinite(weights) & (weights >= 0)
     if not valid.all():
-        raise ValueError(
-            f"sample_weight must be finite and >= 0, got {weights[~valid][0]!r}"
-        )
+        raise ValueError(f"sample_weight must be finite and >= 0, got {weights[~valid][0]!r}")
     return weights
 
 
@@ -452,7 +450,7 @@ class Trainer:
         self.plan = plan = network._plan(dtype, batch_size, keep=keep, sparse=samples.sparse)
         self._collects = optimizer_row.name == "gradient"
         step_operations = plan.operations * batch_size
-        self._team = Team(step_operations, -(-plan.rows // BLOCK))
+        self._team = Team(step_operations, plan.rows // ROWS)
         size = self._team.size
         self._rates = np.zeros(len(RATES))
         self._rate("alpha", alpha)

@@ -264,8 +264,10 @@ class Plan:
                     )
                 )
             block += node.op in ("dense", "maxout")
-        if self.sparse and self.input != out and all(
-            step.op == "sparse_dense" for step in self._steps if self.input in step.inputs
+        if (
+            self.sparse
+            and self.input != out
+            and all(step.op == "sparse_dense" for step in self._steps if self.input in step.inputs)
         ):  # X need not be laid out
             self._steps = [step for step in self._steps if step.op != "sparse_input"]
         for step in self._steps:
@@ -277,26 +279,25 @@ class Plan:
     def _place_nodes(self) -> None:
         """Give each node its buffers; let an activation overwrite what nobody else reads."""
         at = self.lanes  # a row of zeros at the head, from which sums start
-        over: dict[int, _Step] = {}
+        over: dict[int, _Variable] = {}  # the z whose gradient, and with luck value, h overwrites
+        reused: set[int] = set()
         for step in self._steps:
-            if step.op == "activation":
+            if step.activation is not None:
                 z, h = self._variables[step.inputs[0]], self._variables[step.out]
                 alone = z.readers == 1 and step.inputs[0] != self.input
                 if alone and not (z.kept or h.kept):
-                    over[step.out] = step
+                    over[step.out] = z
+                    if not self.training or ACTIVATIONS[step.activation].slope_from_value:
+                        reused.add(step.out)
         for i, variable in enumerate(self._variables):
-            z = self._variables[over[i].inputs[0]] if i in over else None
-            from_value = z is not None and (
-                not self.training or ACTIVATIONS[str(over[i].activation)].slope_from_value
-            )
-            if z is not None and from_value:
-                variable.value = z.value
+            if i in reused:
+                variable.value = over[i].value
             else:
                 variable.value = at
                 at += variable.panels * self.panel
             if self.training and (variable.depends or i == self.output):
-                if z is not None:
-                    variable.delta = z.delta
+                if i in over:
+                    variable.delta = over[i].delta
                 else:
                     variable.delta = at
                     at += variable.panels * self.panel
@@ -455,9 +456,9 @@ class Plan:
                 padded = np.zeros((panels * v, place["columns"]), dtype=self.dtype)
                 used = min(place["columns"], weights.shape[1])
                 padded[: block.fan_in, :used] = weights[:, :used]
-                to.reshape(panels, place["columns"], v)[:] = padded.reshape(
-                    panels, v, -1
-                ).swapaxes(1, 2)
+                to.reshape(panels, place["columns"], v)[:] = padded.reshape(panels, v, -1).swapaxes(
+                    1, 2
+                )
 
     def unpack(self, engine: np.ndarray) -> np.ndarray:
         """Natural (P,) copy of an engine vector."""

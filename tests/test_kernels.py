@@ -49,9 +49,7 @@ def test_product_tile(dtype, transposed, n_panels, depth):
     results = []
     for function in (kernel(lambda *args: product(*args)), twin):
         c = np.full((n_panels + 1) * rows * v, 7.0, dtype=dtype)
-        function(
-            a_flat, 0, len(a) * v, b_flat, 0, k * v, depth, c, 0, rows * v, bias, 0, 0, v
-        )
+        function(a_flat, 0, len(a) * v, b_flat, 0, k * v, depth, c, 0, rows * v, bias, 0, 0, v)
         results.append(c)
     expected = bias + (a[:, :rows].T if transposed else a) @ b
     got = matrix(results[0][: n_panels * rows * v], rows, n_panels * v)
@@ -73,7 +71,21 @@ def test_copy_row(dtype, n):
         expected = np.zeros(v)
         expected[: min(n, v)] = x[2 : 2 + min(n, v)]
         np.testing.assert_array_equal(to[v : 2 * v], expected)
-        assert (to[:v] == -1).all() and (to[2 * v :] == -1).all()
+        assert (to[:v] == -1).all()
+        assert (to[2 * v :] == -1).all()
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpose_block(dtype):
+    v = _tile.lanes(dtype)
+    a = np.arange(3 + v * v, dtype=dtype)
+    call = kernel(lambda a, at, to, to_at: _tile.transpose_block(a, at, to, to_at))
+    for function in (call, _tile._transpose_twin):
+        to = np.full(v * v + 4, -1, dtype=dtype)
+        function(a, 3, to, 2)
+        np.testing.assert_array_equal(to[2:-2].reshape(v, v), a[3:].reshape(v, v).T)
+        assert (to[[0, 1, -2, -1]] == -1).all()
 
 
 def test_atomics_and_run():

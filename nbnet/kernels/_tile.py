@@ -1,4 +1,4 @@
-"""The only machine-level code of nbnet: a tile of a matrix product, a row copy, and waiting.
+"""The only machine-level code of nbnet: a tile of a matrix product, small copies, and waiting.
 
 Everything else in `nbnet.kernels` is loops that numba compiles by itself. Here LLVM instructions
 are emitted by hand, because no compiler finds this shape from loops. Each piece has a Python twin
@@ -45,6 +45,7 @@ __all__ = [
     "product_2",
     "product_3",
     "run",
+    "transpose_block",
     "transposed_product_1",
     "transposed_product_2",
     "transposed_product_3",
@@ -53,7 +54,7 @@ __all__ = [
 
 
 def _has_avx512():
-    if config.CPU_NAME is not None and config.CPU_NAME != binding.get_host_cpu_name():
+    if config.CPU_NAME not in (None, binding.get_host_cpu_name()):
         return False
     if config.CPU_FEATURES is not None:
         return "+avx512f" in config.CPU_FEATURES
@@ -122,9 +123,7 @@ def _product(transposed, n_panels):
         s_panel,
     ):
         i64 = types.int64
-        signature = types.void(
-            a, i64, i64, b, i64, i64, i64, c, i64, i64, start, i64, i64, i64
-        )
+        signature = types.void(a, i64, i64, b, i64, i64, i64, c, i64, i64, start, i64, i64, i64)
 
         def codegen(context, builder, signature, args):
             dtype = signature.args[7].dtype
@@ -312,6 +311,53 @@ def copy_row(typingctx, x, x_at, n, to, at):
     return types.void(x, i64, i64, to, i64), codegen
 
 
+def _transpose_twin(a, a_at, to, at):
+    v = lanes(a.dtype)
+    to[at : at + v * v] = a[a_at : a_at + v * v].reshape(v, v).T.ravel()
+
+
+@machine_code(_transpose_twin)
+def transpose_block(typingctx, a, a_at, to, at):
+    """Copy V rows of a panel, V x V contiguous numbers, transposed.
+
+    log2(V) rounds over V registers: round b swaps the off-diagonal b x b corners of every
+    2b x 2b block, which is two shuffles for a pair of rows.
+    """
+
+    def codegen(context, builder, signature, args):
+        dtype = signature.args[0].dtype
+        number = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+        size = 4 if dtype == types.float32 else 8
+        v = VECTOR_BYTES // size
+        vector = ir.VectorType(number, v)
+        a, to = (
+            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2)
+        )
+
+        def row_of(pointer, first, i):
+            at = builder.gep(pointer, [builder.add(first, ir.Constant(_I64, i * v))])
+            return builder.bitcast(at, vector.as_pointer())
+
+        rows = [builder.load(row_of(a, args[1], i), align=size) for i in range(v)]
+        b = 1
+        while b < v:
+            # Lanes 0 to v - 1 of a shuffle mean its first operand, v to 2v - 1 its second.
+            upper = [lane if not lane & b else v + lane - b for lane in range(v)]
+            lower = [lane + b if not lane & b else v + lane for lane in range(v)]
+            masks = [ir.Constant(ir.VectorType(_I32, v), mask) for mask in (upper, lower)]
+            for i in range(v):
+                if not i & b:
+                    pair = rows[i], rows[i + b]
+                    rows[i], rows[i + b] = (builder.shuffle_vector(*pair, m) for m in masks)
+            b *= 2
+        for i, row in enumerate(rows):
+            builder.store(row, row_of(to, args[3], i), align=size)
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(a, i64, to, i64), codegen
+
+
 def _run_twin(array, at, n):
     return array[at : at + n]
 
@@ -401,9 +447,7 @@ def yield_core(typingctx):
 
     def codegen(context, builder, signature, args):
         name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(_I32, []), name
-        )
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_I32, []), name)
         builder.call(function, [])
         return context.get_dummy_value()
 

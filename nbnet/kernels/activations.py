@@ -74,7 +74,9 @@ ACTIVATIONS = {
         Activation("logistic", LOGISTIC, "1 / (1 + exp(-z))", gain=2.0),
         Activation("tanh", TANH, "tanh(z)"),
         Activation("relu", RELU, "max(0, z)", kinks=(0.0,)),
-        Activation("leaky_relu", LEAKY_RELU, "max(0, z) + negative_slope * min(0, z)", kinks=(0.0,)),
+        Activation(
+            "leaky_relu", LEAKY_RELU, "max(0, z) + negative_slope * min(0, z)", kinks=(0.0,)
+        ),
         Activation("abs", ABS, "|z|", kinks=(0.0,), slope_from_value=False),
         Activation("softplus", SOFTPLUS, "log(1 + exp(z))"),
     )
@@ -111,7 +113,7 @@ def activate(code, h, negative_slope):
 
 @kernel
 def multiply_by_slope(code, d, h, negative_slope):
-    """``d *= g'(z)`` for two runs of equal length; `h` is g(z), or z unless ``slope_from_value``."""
+    """``d *= g'(z)`` for two runs of equal length; `h` holds g(z), or z (see b.)."""
     one = d.dtype.type(1)
     zero = d.dtype.type(0)
     if code == LOGISTIC:

@@ -38,7 +38,23 @@ def panels_at_once(left):
 
 @kernel
 def affine(
-    a, a_at, a_panel, r0, r1, v, b, b_at, b_panel, panels, depth, c, c_at, start, s_at, s_row, s_panel
+    a,
+    a_at,
+    a_panel,
+    r0,
+    r1,
+    v,
+    b,
+    b_at,
+    b_panel,
+    panels,
+    depth,
+    c,
+    c_at,
+    start,
+    s_at,
+    s_row,
+    s_panel,
 ):
     """Rows `r0` to `r1` of ``C = start + A B``.
 
@@ -102,17 +118,11 @@ def weight_gradient(x, x_at, panel, i0, i1, v, d, d_at, panels, depth, g, g_at, 
         at = x_at + (i // v) * panel + i % v
         to = g_at + (i - i0) * v
         if panels == 3:
-            transposed_product_3(
-                x, at, 0, d, d_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0
-            )
+            transposed_product_3(x, at, 0, d, d_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
         elif panels == 2:
-            transposed_product_2(
-                x, at, 0, d, d_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0
-            )
+            transposed_product_2(x, at, 0, d, d_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
         else:
-            transposed_product_1(
-                x, at, 0, d, d_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0
-            )
+            transposed_product_1(x, at, 0, d, d_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
 
 
 @kernel

@@ -6,15 +6,17 @@ name         forward                                        backward, d = gradie
 input        rows of X laid out in panels
 dense        Z = X W + b                                    dX = D W^T (dW and db: see `step`)
 activation   H = g(Z)                                       dZ = D g'(Z)
-maxout       h_i = max over its K pieces z_i1 ... z_iK      d goes to the piece that won
+maxout       h_i = max over its K pieces z_i1 ... z_iK      d to the piece that won
 add          A + B                                          dA = D, dB = D
 multiply     A B, elementwise                               dA = D B, dB = D A
 concat       one input's columns put beside the others'     dX = its columns of D
 ===========  =============================================  =======================================
 
 A CSR matrix X has two ops of its own, ``sparse_input`` and, reading X without laying it out,
-``sparse_dense``. (Goodfellow et al., 2016, sections 6.3.3 and 6.5.) To add one: its row in ``OPS``, its two
-functions, its branch in `forward` and `backward`, and its node in `nbnet.graph`.
+``sparse_dense``. (Goodfellow et al., 2016, sections 6.3.3 and 6.5.)
+
+To add an op: its row in ``OPS``, its two functions, its branch in `forward` and `backward`, and its
+node in `nbnet.graph`.
 
 a. An op is a row of integers, a node is a row of integers: what to do, and where in one flat
    ``work`` buffer values and gradients of the node lie. Architectures are data, so none needs a
@@ -24,8 +26,9 @@ b. A node may feed several others. The plan knows who writes its gradient first;
 c. Blocks of rows do not touch each other's numbers, so threads need no locks.
 d. Padding columns hold zero, in values and gradients: `activation` restores it where g(0) is not 0.
 e. A maxout unit is a dense node, all first pieces in front, then all second pieces ..., and a
-   maximum over equally placed panels, which is why this order is used and not scikit-learn's-like
-   (unit by unit) order of ``coefs_``; `nbnet.plan` translates.
+   maximum over equally placed panels,
+   which is why the engine does not keep the order of ``coefs_``, unit by unit; `nbnet.plan`
+   translates.
 f. Half of the ops are rarely used, but all must be compiled. Where an argument `general` is None,
    numba drops the branches that ask for it before it compiles: a plain stack of dense layers over
    dense X never pays for the others.
@@ -104,6 +107,7 @@ OPS = {
     )
 }
 
+
 @kernel
 def _send(d, to, add):
     """Write the gradient `d` to the slice `to`, or add it."""
@@ -137,9 +141,7 @@ def input_forward(op, nodes, work, panel, v, r0, r1, x, order, first, last):
 
 
 @kernel
-def sparse_input_forward(
-    op, nodes, work, panel, v, r0, r1, x, indices, indptr, order, first, last
-):
+def sparse_input_forward(op, nodes, work, panel, v, r0, r1, x, indices, indptr, order, first, last):
     out = nodes[op[OUT]]
     for r in range(r0, r1):
         at = out[VALUE] + r * v
@@ -404,7 +406,7 @@ def backward(ops, slopes, head, nodes, work, r0, r1, mirror, scratch, general):
         code = op[CODE]
         if op[ADD_0] < 0 and op[ADD_1] < 0:
             continue  # nobody wants a gradient below
-        if code == DENSE or code == SPARSE_DENSE:
+        if code in (DENSE, SPARSE_DENSE):
             dense_backward(op, nodes, work, panel, v, r0, r1, mirror)
         elif code == ACTIVATION:
             activation_backward(op, slopes[k], nodes, work, panel, v, r0, r1, scratch)

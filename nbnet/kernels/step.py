@@ -30,6 +30,7 @@ from nbnet.kernels._tile import (
     atomic_store,
     pause,
     run,
+    transpose_block,
     yield_core,
 )
 from nbnet.kernels.layout import (
@@ -101,9 +102,7 @@ def _raw_row(head, nodes, work, r, raw):
 
 
 @kernel
-def _rows_loss(
-    head, nodes, y, weights, order, first, last, r0, r1, scale, work, scratch, row_loss
-):
+def _rows_loss(head, nodes, y, weights, order, first, last, r0, r1, scale, work, scratch, row_loss):
     """Weighted loss of each row, and its gradient at the output node."""
     v, panel = head[H_LANES], head[H_PANEL]
     out = nodes[head[H_OUTPUT]]
@@ -150,6 +149,9 @@ def _transpose(params, at, mirror, to, rows, first_row, columns, column, inputs_
     for i0 in range(0, rows, v):
         n = min(v, rows - i0)
         start = to + ((first_row + i0) // v) * inputs_panel + column * v
+        if n == v and used == v:
+            transpose_block(params, at + i0 * v, mirror, start)
+            continue
         block = run(params, at + i0 * v, n * v)
         for c in range(used):
             row = run(mirror, start + c * v, n)
@@ -187,9 +189,7 @@ def _parameters(
             gradient = run(scratch, 0, v)
             column_sums(run(work, out[DELTA] + p * panel, rows * v), v, gradient)
             at = op[BIAS] + p * v
-            update(
-                head[H_OPTIMIZER], run(params, at, v), gradient, state, at, head[H_SLOT], hyper
-            )
+            update(head[H_OPTIMIZER], run(params, at, v), gradient, state, at, head[H_SLOT], hyper)
         return squares
     row, n = task[TASK_ROW], task[TASK_N_ROWS] * v
     if task[TASK_KIND] == SPARSE_TASK:
@@ -320,9 +320,7 @@ def train(
                 head, nodes, y, weights, order, first, last, r0, r1, 1.0 / total,
                 work, my_scratch, row_loss,
             )  # fmt: skip
-            backward(
-                ops, slopes, head, nodes, work, r0, r1, mirror, my_scratch, general
-            )
+            backward(ops, slopes, head, nodes, work, r0, r1, mirror, my_scratch, general)
         phase += 1
         if not _barrier(sync, tid, n_threads, phase):
             return STOPPED

@@ -24,7 +24,7 @@ __all__ = ["Team", "thread_limit"]
 # A step below this many floating-point operations (some 40 microseconds) is done before a second
 # thread has its data.
 _SMALL_STEP = 4_000_000
-# Work up to this many operations (some 50 ms) need not leave the calling thread to be interruptible.
+# Up to this many operations (some 50 ms) the calling thread works itself: Ctrl-C can wait for them.
 _SHORT_CALL = 2_000_000_000
 
 
@@ -32,7 +32,7 @@ def thread_limit() -> int:
     """Threads this process may use: the cores it really has, and numba's limits if lower.
 
     Affinity, cgroup quotas and ``LOKY_MAX_CPU_COUNT`` come with joblib's count;
-    ``NUMBA_NUM_THREADS`` (which loky sets in its workers) and ``numba.set_num_threads`` are numba's.
+    ``NUMBA_NUM_THREADS`` (set by loky in its workers) and ``numba.set_num_threads`` are numba's.
     """
     if not COMPILED:
         return 1
