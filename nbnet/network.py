@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,8 @@ class _Samples:
     def of(cls, X: Any, n_features: int, dtype: np.dtype) -> _Samples:
         if not sparse.issparse(X):
             X = np.asarray(X)
+        if X.dtype.kind not in "fiub":
+            raise ValueError(f"X must hold real numbers, got dtype {X.dtype}")
         if X.ndim != 2 or X.shape[1] != n_features:
             raise ValueError(f"X must have shape (n_samples, {n_features}), got {X.shape}")
         if sparse.issparse(X):
@@ -179,7 +182,9 @@ class Network:
         self, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], dtype: Any = None
     ) -> np.ndarray:
         """One flat vector (P,) from a weight matrix and a bias per block."""
-        dtype = np.result_type(*coefs, *intercepts) if dtype is None else dtype
+        coefs, intercepts = ([np.asarray(a) for a in arrays] for arrays in (coefs, intercepts))
+        if dtype is None:
+            dtype = np.result_type(np.float32, *coefs, *intercepts)
         if len(coefs) != len(self.blocks) or len(intercepts) != len(self.blocks):
             raise ValueError(
                 f"coefs and intercepts must have {len(self.blocks)} entries, "
@@ -190,12 +195,12 @@ class Network:
             zip(self.blocks, coefs, intercepts, strict=True)
         ):
             shape = (block.fan_in, block.columns)
-            if np.shape(weights) != shape or np.shape(bias) != shape[1:]:
+            if weights.shape != shape or bias.shape != shape[1:]:
                 raise ValueError(
                     f"coefs[{i}] and intercepts[{i}] must have shapes {shape} and {shape[1:]}, "
-                    f"got {np.shape(weights)} and {np.shape(bias)}"
+                    f"got {weights.shape} and {bias.shape}"
                 )
-            params[block.weights] = np.ravel(weights)
+            params[block.weights] = weights.ravel()
             params[block.bias] = bias
         return params
 
@@ -345,6 +350,8 @@ class Network:
             Row i is the gradient with respect to the node's value for sample i.
         """
         params = self._check_params(params)
+        if isinstance(wrt, str | Node):
+            raise TypeError(f"wrt must be a sequence of nodes or names, got {wrt!r}")
         nodes = tuple(self._find(node) for node in wrt)
         trainer = Trainer(
             self, params, X, y, sample_weight,
@@ -433,20 +440,24 @@ class Trainer:
             raise TypeError(
                 f"optimizer {optimizer!r} takes {sorted(optimizer_row.settings)}, got {unknown}"
             )
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+        if not isinstance(batch_size, Integral) or batch_size < 1:
+            raise ValueError(f"batch_size must be an integer >= 1, got {batch_size!r}")
+        if not 0 <= alpha < np.inf:
+            raise ValueError(f"alpha must be finite and >= 0, got {alpha!r}")
         params = network._check_params(params)
         dtype = params.dtype
         self._network = network
         self._samples = samples = _Samples.of(X, network.n_features, dtype)
         self.n_samples = samples.n
+        if samples.n == 0:
+            raise ValueError("X must have at least one row to learn from, got 0")
         targets = _targets(y, loss_row, samples.n, network.n_outputs, dtype)
         weights = _weights(sample_weight, samples.n)
         total = float(samples.n) if weights is None else float(weights.sum(dtype=np.float64))
         if weights is not None and total <= 0:
             raise ValueError("sample_weight must have a positive sum, got 0")
 
-        batch_size = min(int(batch_size), max(samples.n, 1))
+        batch_size = min(int(batch_size), samples.n)
         self.plan = plan = network._plan(dtype, batch_size, keep=keep, sparse=samples.sparse)
         self._collects = optimizer_row.name == "gradient"
         step_operations = plan.operations * batch_size
@@ -525,6 +536,9 @@ class Trainer:
             batch's step. Batches whose weights sum to zero are skipped. A non-finite batch loss
             ends the epoch before that step and is returned.
         """
+        order = np.asarray(order)
+        if order.ndim != 1 or (order.size and order.dtype.kind not in "iu"):
+            raise ValueError(f"order must be a vector of integers, got {order!r}")
         order = _frozen(order, np.int64)
         if order.size == 0:
             return 0.0

@@ -281,14 +281,17 @@ class Plan:
         at = self.lanes  # a row of zeros at the head, from which sums start
         over: dict[int, _Variable] = {}  # the z whose gradient, and with luck value, h overwrites
         reused: set[int] = set()
+        needed = {self.input}  # on the way back, by the op that made it
         for step in self._steps:
             if step.activation is not None:
                 z, h = self._variables[step.inputs[0]], self._variables[step.out]
-                alone = z.readers == 1 and step.inputs[0] != self.input
-                if alone and not (z.kept or h.kept):
+                from_value = ACTIVATIONS[step.activation].slope_from_value
+                if z.readers == 1 and not (z.kept or h.kept):
                     over[step.out] = z
-                    if not self.training or ACTIVATIONS[step.activation].slope_from_value:
+                    if not self.training or (from_value and step.inputs[0] not in needed):
                         reused.add(step.out)
+            if step.activation is not None or step.op == "maxout":
+                needed.add(step.out)
         for i, variable in enumerate(self._variables):
             if i in reused:
                 variable.value = over[i].value

@@ -124,7 +124,7 @@ def multiply_by_slope(code, d, h, negative_slope):
             d[i] *= one - h[i] * h[i]
     elif code == RELU:
         for i in range(d.size):
-            d[i] = d[i] if h[i] > zero else zero
+            d[i] = zero if h[i] <= zero else d[i]
     elif code == LEAKY_RELU:
         a = d.dtype.type(negative_slope)
         for i in range(d.size):

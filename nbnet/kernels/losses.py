@@ -143,7 +143,7 @@ def value_and_gradient(code, z, n, y, y_at, gradient):
         for i in range(n):
             e = np.exp(-abs(z[i]))
             positive = z[i] >= zero
-            total += (z[i] if positive else zero) - y[y_at + i] * z[i] + np.log1p(e)
+            total += z[i] * ((one if positive else zero) - y[y_at + i]) + np.log1p(e)
             gradient[i] = (one if positive else e) / (one + e) - y[y_at + i]
     elif code == HALF_SQUARED_ERROR:
         half = z.dtype.type(0.5)

@@ -110,16 +110,18 @@ def _rows_loss(head, nodes, y, weights, order, first, last, r0, r1, scale, work,
     raw, gradient = run(scratch, 0, n), run(scratch, n, n)
     for r in range(r0, r1):
         row = data_row(order, first + r, last)
-        factor = work.dtype.type(0)
-        if row < 0:  # a padding row: no loss, no gradient
+        weight = work.dtype.type(1 if row >= 0 else 0)
+        if row >= 0 and weights.size > 0:
+            weight = weights[row]
+        if weight == 0:  # padding, or a row left out: neither loss nor gradient, were they infinite
+            row_loss[r] = 0
             for c in range(n):
                 gradient[c] = 0
         else:
             _raw_row(head, nodes, work, r, raw)
             value = value_and_gradient(head[H_LOSS], raw, n, y, row * head[H_TARGETS], gradient)
-            weight = weights[row] if weights.size > 0 else work.dtype.type(1)
             row_loss[r] = value * weight
-            factor = work.dtype.type(weight * scale)
+        factor = work.dtype.type(weight * scale)
         at = out[DELTA] + r * v
         for c in range(n):
             work[at + (c // v) * panel + c % v] = gradient[c] * factor

@@ -1,0 +1,420 @@
+"""Naive NumPy twins of what nbnet computes, written for the eye.
+
+A network is walked node by node, as general back-propagation is told in the book (Goodfellow,
+Bengio and Courville, *Deep Learning*, section 6.5): forward in topological order; backward in the
+reverse order, each op multiplying the gradient of its value by its Jacobian, and a node that feeds
+several others summing what comes back over the different paths.
+
+Everything here is computed in float64 from the formulas, without blocks, tiles, threads or fused
+steps, and nothing is imported from nbnet: a twin that shared code with the kernels could not
+contradict them. Each table of nbnet has a table of the same name here; `missing` says which row
+still lacks a twin.
+
+At a kink a twin takes scikit-learn's side: the slope of ReLU and the sign of a difference are 0 at
+0, leaky ReLU takes the negative slope, and of equal pieces of a maxout unit the first one wins.
+
+Shapes: N samples, I inputs, O units, K maxout pieces, T targets, R raw outputs, P parameters, S
+optimizer slots.
+"""
+
+import numpy as np
+from scipy.special import expit, log_softmax, softmax, xlogy
+
+# Activations ----------------------------------------------------------------------------------
+# name: (value, slope), both of the pre-activations z and the negative slope a
+
+
+def softplus(z):
+    """log(1 + exp(z)), which is z for large z."""
+    return np.logaddexp(0.0, z)
+
+
+ACTIVATIONS = {
+    "identity": (lambda z, a: z, lambda z, a: np.ones_like(z)),
+    "logistic": (lambda z, a: expit(z), lambda z, a: expit(z) * expit(-z)),
+    "tanh": (lambda z, a: np.tanh(z), lambda z, a: 4.0 * expit(2.0 * z) * expit(-2.0 * z)),
+    "relu": (lambda z, a: np.maximum(z, 0.0), lambda z, a: np.where(z > 0.0, 1.0, 0.0)),
+    "leaky_relu": (
+        lambda z, a: np.maximum(z, 0.0) + a * np.minimum(z, 0.0),
+        lambda z, a: np.where(z > 0.0, 1.0, a),
+    ),
+    "abs": (lambda z, a: np.abs(z), lambda z, a: np.sign(z)),
+    "softplus": (lambda z, a: softplus(z), lambda z, a: expit(z)),
+}
+
+
+# Losses and their inverse links ---------------------------------------------------------------
+# name: (value (N,), gradient (N, R)), both of raw outputs z (N, R) and targets y (N, T)
+
+
+def one_hot(y, n_classes):
+    """Class indices (N, 1) as rows of the identity (N, R)."""
+    return np.eye(n_classes)[y[:, 0].astype(int)]
+
+
+LOSSES = {
+    "softmax_cross_entropy": (
+        lambda z, y: -np.sum(one_hot(y, z.shape[1]) * log_softmax(z, axis=1), axis=1),
+        lambda z, y: softmax(z, axis=1) - one_hot(y, z.shape[1]),
+    ),
+    # -y log p - (1 - y) log(1 - p) with p = 1 / (1 + exp(-z)); softplus((1 - 2y) z) for y in {0, 1}
+    "sigmoid_cross_entropy": (
+        lambda z, y: np.sum(y * softplus(-z) + (1.0 - y) * softplus(z), axis=1),
+        lambda z, y: (1.0 - y) * expit(z) - y * expit(-z),
+    ),
+    "half_squared_error": (
+        lambda z, y: np.sum(0.5 * (z - y) ** 2, axis=1),
+        lambda z, y: z - y,
+    ),
+    "absolute_error": (
+        lambda z, y: np.sum(np.abs(z - y), axis=1),
+        lambda z, y: np.sign(z - y),
+    ),
+    "half_poisson_deviance": (
+        lambda z, y: np.sum(np.exp(z) - y * z + xlogy(y, y) - y, axis=1),
+        lambda z, y: np.exp(z) - y,
+    ),
+}
+
+LINKS = {
+    "identity": lambda z: z,
+    "logistic": expit,
+    "exp": np.exp,
+    "softmax": lambda z: softmax(z, axis=1),
+}
+
+
+# Optimizers -----------------------------------------------------------------------------------
+# name: update(params, gradient, slots, t, learning_rate, hyper) -> new params
+# slots (S, P) change in place
+
+
+def sgd(params, gradient, slots, t, learning_rate, hyper):
+    """Momentum, with Nesterov's look-ahead in the form that needs one gradient a step."""
+    velocity = hyper["momentum"] * slots[0] - learning_rate * gradient
+    slots[0] = velocity
+    if hyper["nesterov"]:
+        return params + hyper["momentum"] * velocity - learning_rate * gradient
+    return params + velocity
+
+
+def adam(params, gradient, slots, t, learning_rate, hyper):
+    """Adam (Kingma and Ba, 2014, end of section 2): epsilon comes after the bias correction."""
+    beta_1, beta_2 = hyper["beta_1"], hyper["beta_2"]
+    slots[0] = beta_1 * slots[0] + (1.0 - beta_1) * gradient
+    slots[1] = beta_2 * slots[1] + (1.0 - beta_2) * gradient**2
+    step_size = learning_rate * np.sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t)
+    return params - step_size * slots[0] / (np.sqrt(slots[1]) + hyper["epsilon"])
+
+
+def gradient(params, gradient, slots, t, learning_rate, hyper):
+    """No update: the gradients of the steps are summed."""
+    slots[0] += gradient
+    return params
+
+
+OPTIMIZERS = {"sgd": sgd, "adam": adam, "gradient": gradient}
+
+HYPER = {"momentum": 0.9, "nesterov": True, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
+
+
+# Ops ------------------------------------------------------------------------------------------
+# name: (forward, backward)
+# forward(node, inputs, W, b) -> value
+# backward(node, inputs, W, b, delta) -> (gradient of each input, dW, db)
+# W, b, dW and db are None for an op without parameters
+
+
+def dense(node, inputs, W, b):
+    return inputs[0] @ W + b
+
+
+def dense_backward(node, inputs, W, b, delta):
+    return [delta @ W.T], inputs[0].T @ delta, delta.sum(axis=0)
+
+
+def activation(node, inputs, W, b):
+    return ACTIVATIONS[node.activation][0](inputs[0], node.negative_slope)
+
+
+def activation_backward(node, inputs, W, b, delta):
+    return [delta * ACTIVATIONS[node.activation][1](inputs[0], node.negative_slope)], None, None
+
+
+def maxout_pieces(node, inputs, W, b):
+    """The affine pieces of each unit, (N, O, K): unit i owns columns i*K .. i*K + K-1."""
+    return (inputs[0] @ W + b).reshape(len(inputs[0]), node.width, node.pieces)
+
+
+def maxout(node, inputs, W, b):
+    return maxout_pieces(node, inputs, W, b).max(axis=2)
+
+
+def maxout_backward(node, inputs, W, b, delta):
+    """The gradient goes to the piece that won."""
+    winner = maxout_pieces(node, inputs, W, b).argmax(axis=2)
+    won = np.arange(node.pieces) == winner[:, :, None]
+    delta = (won * delta[:, :, None]).reshape(len(delta), -1)
+    return dense_backward(node, inputs, W, b, delta)
+
+
+def add(node, inputs, W, b):
+    return sum(inputs)
+
+
+def add_backward(node, inputs, W, b, delta):
+    return [delta for _ in inputs], None, None
+
+
+def multiply(node, inputs, W, b):
+    return np.prod(inputs, axis=0)
+
+
+def multiply_backward(node, inputs, W, b, delta):
+    """Each factor takes the product of the others, not product / factor where that is 0."""
+    others = [inputs[:i] + inputs[i + 1 :] for i in range(len(inputs))]
+    return [delta * np.prod(rest, axis=0) for rest in others], None, None
+
+
+def concat(node, inputs, W, b):
+    return np.concatenate(inputs, axis=1)
+
+
+def concat_backward(node, inputs, W, b, delta):
+    ends = np.cumsum([value.shape[1] for value in inputs])
+    return np.split(delta, ends[:-1], axis=1), None, None
+
+
+OPS = {
+    "dense": (dense, dense_backward),
+    "activation": (activation, activation_backward),
+    "maxout": (maxout, maxout_backward),
+    "add": (add, add_backward),
+    "multiply": (multiply, multiply_backward),
+    "concat": (concat, concat_backward),
+}
+
+TABLES = {
+    "ACTIVATIONS": ACTIVATIONS,
+    "LOSSES": LOSSES,
+    "OPTIMIZERS": OPTIMIZERS,
+    "OPS": OPS,
+    "LINKS": LINKS,
+}
+
+
+def missing(table, names):
+    """The names of nbnet's table that the naive table of that name has no entry for."""
+    return sorted(set(names) - set(TABLES[table]))
+
+
+# Networks -------------------------------------------------------------------------------------
+
+
+def topological_order(output):
+    """Every ancestor of `output`, inputs before the nodes that use them, `output` last."""
+    order = []
+    stack = [output]
+    while stack:
+        node = stack[-1]
+        pending = [parent for parent in node.inputs if parent not in order]
+        if node in order:
+            stack.pop()
+        elif pending:
+            stack.extend(pending)
+        else:
+            order.append(stack.pop())
+    return order
+
+
+class Twin:
+    """The naive network that ends in `output`.
+
+    Parameters
+    ----------
+    output : nbnet.graph.Node
+    block_names : sequence of str, optional
+        Names of the dense and maxout nodes in the order of their blocks in the parameter vector.
+        Without it the topological order is taken, which is the only one in a chain.
+    """
+
+    def __init__(self, output, block_names=None):
+        self.output = output
+        self.nodes = topological_order(output)
+        owners = [node for node in self.nodes if node.op in ("dense", "maxout")]
+        if block_names is not None:
+            by_name = {node.name: node for node in owners}
+            assert sorted(by_name) == sorted(block_names), (sorted(by_name), sorted(block_names))
+            owners = [by_name[name] for name in block_names]
+        self.layout = {}
+        self.n_params = 0
+        for node in owners:
+            fan_in, columns = node.inputs[0].width, node.width * node.pieces
+            weights = slice(self.n_params, self.n_params + fan_in * columns)
+            bias = slice(weights.stop, weights.stop + columns)
+            self.layout[node] = weights, bias, (fan_in, columns)
+            self.n_params = bias.stop
+
+    def coefs(self, params):
+        """Weight matrices and bias vectors, by node."""
+        return {
+            node: (params[w].reshape(shape), params[b])
+            for node, (w, b, shape) in self.layout.items()
+        }
+
+    def values(self, params, X):
+        """The value (N, width) of every node."""
+        params = np.asarray(params, dtype=np.float64)
+        coefs = self.coefs(params)
+        values = {}
+        for node in self.nodes:
+            if node.op == "input":
+                values[node] = as_dense(X)
+            else:
+                forward, _ = OPS[node.op]
+                inputs = [values[parent] for parent in node.inputs]
+                values[node] = forward(node, inputs, *coefs.get(node, (None, None)))
+        return values
+
+    def forward(self, params, X, link="identity"):
+        """Raw outputs (N, R), or what the inverse link makes of them."""
+        return LINKS[link](self.values(params, X)[self.output])
+
+    def backward(self, params, X, delta):
+        """Gradients of a scalar J, given its gradient `delta` (N, R) at the raw outputs.
+
+        Returns
+        -------
+        at_nodes : dict, the gradient (N, width) at every node
+        at_params : ndarray (P,)
+        """
+        params = np.asarray(params, dtype=np.float64)
+        coefs = self.coefs(params)
+        values = self.values(params, X)
+        at_nodes = {node: np.zeros_like(value) for node, value in values.items()}
+        at_nodes[self.output] += delta
+        at_params = np.zeros(self.n_params)
+        for node in reversed(self.nodes):
+            if node.op == "input":
+                continue
+            _, backward = OPS[node.op]
+            inputs = [values[parent] for parent in node.inputs]
+            at_inputs, dW, db = backward(
+                node, inputs, *coefs.get(node, (None, None)), at_nodes[node]
+            )
+            for parent, gradient in zip(node.inputs, at_inputs, strict=True):
+                at_nodes[parent] += gradient
+            if node in self.layout:
+                weights, bias, _ = self.layout[node]
+                at_params[weights] = dW.ravel()
+                at_params[bias] = db
+        return at_nodes, at_params
+
+    def loss(self, params, X, y, *, loss, alpha=0.0, sample_weight=None):
+        """sum_i w_i l_i / sum_i w_i + alpha / 2 * ||W||^2 / sum_i w_i."""
+        params = np.asarray(params, dtype=np.float64)
+        z, y, w = self.forward(params, X), as_columns(y), as_weights(sample_weight, y)
+        penalty = sum(np.sum(W**2) for W, _ in self.coefs(params).values())
+        return (w @ LOSSES[loss][0](z, y) + 0.5 * alpha * penalty) / w.sum()
+
+    def loss_and_gradient(self, params, X, y, *, loss, alpha=0.0, sample_weight=None):
+        """The loss and its gradient (P,): to a weight lead two paths, by outputs and by penalty."""
+        params = np.asarray(params, dtype=np.float64)
+        _, gradient = self.backward(params, X, self.delta(params, X, y, loss, sample_weight))
+        w = as_weights(sample_weight, y)
+        for weights, _, _ in self.layout.values():
+            gradient[weights] += alpha * params[weights] / w.sum()
+        value = self.loss(params, X, y, loss=loss, alpha=alpha, sample_weight=sample_weight)
+        return value, gradient
+
+    def gradients(self, params, X, y, *, loss, wrt, sample_weight=None):
+        """Gradient of the weighted mean loss at each node of `wrt`, (N, width)."""
+        at_nodes, _ = self.backward(params, X, self.delta(params, X, y, loss, sample_weight))
+        return [at_nodes[node] for node in wrt]
+
+    def delta(self, params, X, y, loss, sample_weight=None):
+        """Gradient of the weighted mean loss at the raw outputs, (N, R)."""
+        z, y, w = self.forward(params, X), as_columns(y), as_weights(sample_weight, y)
+        return (w / w.sum())[:, None] * LOSSES[loss][1](z, y)
+
+    def sides(self, params, X, kinks):
+        """On which side of every kink each row is: booleans, or winning pieces.
+
+        `kinks` maps an activation's name to the places where it has no derivative.
+        """
+        values = self.values(params, X)
+        coefs = self.coefs(np.asarray(params, dtype=np.float64))
+        sides = []
+        for node in self.nodes:
+            inputs = [values[parent] for parent in node.inputs]
+            if node.op == "maxout":
+                sides.append(maxout_pieces(node, inputs, *coefs[node]).argmax(axis=2))
+            sides.extend(inputs[0] > kink for kink in kinks.get(node.activation, ()))
+        return sides
+
+    def clearance(self, params, X, kinks):
+        """Distance (N,) of each row from the nearest kink."""
+        values = self.values(params, X)
+        coefs = self.coefs(np.asarray(params, dtype=np.float64))
+        clearance = np.full(X.shape[0], np.inf)
+        for node in self.nodes:
+            inputs = [values[parent] for parent in node.inputs]
+            if node.op == "maxout":
+                pieces = np.sort(maxout_pieces(node, inputs, *coefs[node]), axis=2)
+                clearance = np.minimum(clearance, (pieces[:, :, -1] - pieces[:, :, -2]).min(axis=1))
+            for kink in kinks.get(node.activation, ()):
+                clearance = np.minimum(clearance, np.abs(inputs[0] - kink).min(axis=1))
+        return clearance
+
+
+def train(
+    twin, params, X, y, order, *, loss, optimizer, learning_rate, batch_size, alpha=0.0,
+    sample_weight=None, slots=None, step=0, n_slots=None, **hyper,
+):  # fmt: skip
+    """One epoch over the rows `order`, in batches of `batch_size`.
+
+    Batches without weight are passed over; a loss that is not finite ends the epoch before its
+    update.
+
+    Returns
+    -------
+    loss : float
+        Mean over the rows of the loss that their batch had before its update, or the loss that was
+        not finite.
+    params, slots, step
+    """
+    hyper = HYPER | hyper
+    params = np.array(params, dtype=np.float64)
+    slots = np.zeros((n_slots, len(params))) if slots is None else np.array(slots, dtype=np.float64)
+    total = rows = 0
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        w = None if sample_weight is None else sample_weight[batch]
+        if w is not None and w.sum() == 0:
+            continue
+        value, gradient = twin.loss_and_gradient(
+            params, X[batch], y[batch], loss=loss, alpha=alpha, sample_weight=w
+        )
+        if not np.isfinite(value):
+            return value, params, slots, step
+        total += value * len(batch)
+        rows += len(batch)
+        step += 1
+        params = OPTIMIZERS[optimizer](params, gradient, slots, step, learning_rate, hyper)
+    return total / max(rows, 1), params, slots, step
+
+
+def as_dense(X):
+    """X, sparse or not, as a float64 array."""
+    return np.asarray(X.toarray() if hasattr(X, "toarray") else X, dtype=np.float64)
+
+
+def as_columns(y):
+    """Targets (N,) or (N, T) as (N, T)."""
+    y = np.asarray(y, dtype=np.float64)
+    return y[:, None] if y.ndim == 1 else y
+
+
+def as_weights(sample_weight, y):
+    """Weights (N,), ones where none are given."""
+    return np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)

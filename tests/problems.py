@@ -1,0 +1,191 @@
+"""Networks, rows and targets for the tests: small, random and always the same for the same seed."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import naive
+from nbnet import graph as g
+from nbnet.kernels.activations import ACTIVATIONS
+from nbnet.kernels.losses import LOSSES
+from nbnet.kernels.ops import OPS
+from nbnet.network import Network
+
+HIDDEN = [*ACTIVATIONS, "maxout"]
+# The ops of a graph: what the plan makes of one for sparse rows has its name and a prefix.
+NODE_OPS = sorted({name.removeprefix("sparse_") for name in OPS} - {"input"})
+KINKS = {name: row.kinks for name, row in ACTIVATIONS.items()}
+DTYPES = [np.float64, np.float32]
+
+# Differences allowed, as a share of the largest entry of the array they are in.
+TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 2e-5}
+
+
+def assert_close(actual, expected, tolerance=None, err_msg=""):
+    """Equal but for `tolerance`, that of the dtype by default, times the largest expected entry."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape, (actual.shape, expected.shape)
+    tolerance = TOLERANCE[actual.dtype] if tolerance is None else tolerance
+    scale = max(np.max(np.abs(expected), initial=0.0), np.finfo(np.float32).tiny)
+    np.testing.assert_allclose(
+        actual / scale, expected / scale, rtol=0.0, atol=tolerance, err_msg=err_msg
+    )
+
+
+def hidden_layer(node, width, activation, name, negative_slope=0.01, pieces=3):
+    """One hidden layer of a usual network."""
+    if activation == "maxout":
+        return g.maxout(node, width, pieces=pieces, name=name)
+    node = g.dense(node, width, name=name)
+    if activation == "leaky_relu":
+        return g.leaky_relu(node, negative_slope=negative_slope)
+    return getattr(g, activation)(node)
+
+
+def mlp(n_features, widths, n_outputs, activation="relu", **options):
+    """The output node of a usual network; `activation` is one name or one for each hidden layer."""
+    activations = [activation] * len(widths) if isinstance(activation, str) else activation
+    node = g.input(n_features, name="x")
+    for i, (width, name) in enumerate(zip(widths, activations, strict=True)):
+        node = hidden_layer(node, width, name, f"hidden{i}", **options)
+    return g.dense(node, n_outputs, name="output")
+
+
+def build(output):
+    """The network that ends in `output`, and its naive twin."""
+    net = Network(output)
+    return net, naive.Twin(output, [block.name for block in net.blocks])
+
+
+def reader(width, activation="identity", negative_slope=0.01):
+    """A network without free choices: its raw outputs are `activation` of the very entries of X.
+
+    Returns the network, its nodes z (before the activation) and h (after), and its parameters in
+    float64.
+    """
+    z = g.dense(g.input(width, name="x"), width, name="z")
+    if activation == "leaky_relu":
+        h = g.leaky_relu(z, negative_slope=negative_slope)
+    else:
+        h = getattr(g, activation)(z)
+    net = Network(h)
+    return net, z, h, net.pack([np.eye(width)], [np.zeros(width)])
+
+
+def n_targets(loss, n_outputs):
+    """T for R raw outputs."""
+    row = LOSSES[loss]
+    return 1 if row.integer_targets else n_outputs // row.raw_per_target
+
+
+def targets(loss, n_rows, n_outputs, rng):
+    """Targets (N, T) that the loss accepts: classes, or both ends and the inside of its range."""
+    row = LOSSES[loss]
+    if row.integer_targets:
+        return rng.integers(0, n_outputs, size=(n_rows, 1)).astype(np.float64)
+    low, high = max(row.y_low, -2.0), min(row.y_high, 3.0)
+    y = rng.uniform(low, high, size=(n_rows, n_targets(loss, n_outputs)))
+    ends = rng.integers(0, 3, size=y.shape)
+    y[ends == 0] = low
+    y[ends == 1] = high
+    return y
+
+
+def parameters(net, rng):
+    """Parameters (P,) of a size at which every layer hands on about what it gets."""
+    params = np.empty(net.n_params)
+    for block in net.blocks:
+        params[block.weights] = rng.uniform(-1.0, 1.0, block.fan_in * block.columns) * np.sqrt(
+            2.0 / block.fan_in
+        )
+        params[block.bias] = rng.uniform(-0.5, 0.5, block.columns)
+    return params
+
+
+def clear_rows(twin, params, n_rows, rng, clearance=1e-5):
+    """Rows of X (N, I) so far from every kink that rounding in float32 cannot move them across."""
+    X = (
+        rng.standard_normal((2 * n_rows + 20, twin.nodes[0].width))
+        .astype(np.float32)
+        .astype(np.float64)
+    )
+    X = X[twin.clearance(params, X, KINKS) > clearance][:n_rows]
+    assert len(X) == n_rows
+    return X
+
+
+def problem(output, loss, n_rows, seed=0, dtype=np.float64, weighted=True):
+    """A network with its twin, parameters and data that are the same numbers in both dtypes.
+
+    Returns net, twin, params, X, y, sample_weight.
+    """
+    rng = np.random.default_rng(seed)
+    net, twin = build(output)
+    params = parameters(net, rng).astype(np.float32).astype(dtype)
+    X = clear_rows(twin, params, n_rows, rng).astype(dtype)
+    y = targets(loss, n_rows, net.n_outputs, rng).astype(np.float32).astype(dtype)
+    for kink in LOSSES[loss].kinks:
+        distance = twin.forward(params, X) - y - kink
+        assert np.abs(distance).min() > 1e-5, "take another seed"
+    sample_weight = None
+    if weighted:
+        sample_weight = (rng.integers(0, 8, n_rows) / 4.0).astype(dtype)
+        sample_weight[0] = 1.0
+    return net, twin, params, X, y, sample_weight
+
+
+def sparse_rows(n_rows, n_features, rng, dtype=np.float64):
+    """CSR rows (N, I) of which about half of the entries are 0 and every fifth row is empty."""
+    X = rng.standard_normal((n_rows, n_features)) * (rng.random((n_rows, n_features)) < 0.5)
+    X[::5] = 0.0
+    return sparse.csr_matrix(X.astype(dtype))
+
+
+def unsorted_indices(X):
+    """The same CSR rows with the entries of each in reverse order."""
+    X = X.copy()
+    for start, stop in zip(X.indptr[:-1], X.indptr[1:], strict=True):
+        X.indices[start:stop] = X.indices[start:stop][::-1].copy()
+        X.data[start:stop] = X.data[start:stop][::-1].copy()
+    X.has_sorted_indices = False
+    return X
+
+
+def int64_indices(X):
+    """The same CSR rows with 64-bit indices."""
+    X = X.copy()
+    X.indices = X.indices.astype(np.int64)
+    X.indptr = X.indptr.astype(np.int64)
+    return X
+
+
+def explicit_zeros(X):
+    """CSR rows whose every other stored entry is a 0."""
+    X = X.copy()
+    X.data[::2] = 0.0
+    return X
+
+
+def repeated_entries(X):
+    """CSR rows in which every entry is stored as two halves."""
+    X = sparse.csr_matrix(
+        (np.repeat(X.data / 2, 2), np.repeat(X.indices, 2), 2 * X.indptr), X.shape
+    )
+    assert not X.has_canonical_format
+    return X
+
+
+CSR = {
+    "canonical": lambda X: X,
+    "sparse array": sparse.csr_array,
+    "unsorted indices": unsorted_indices,
+    "int64 indices": int64_indices,
+    "explicit zeros": explicit_zeros,
+    "repeated entries": repeated_entries,
+}
+
+# Marks a test whose sizes are so small that the kernels may run in the interpreter.
+tiny = pytest.mark.uncompiled
+
+# Marks a test in which exp overflows on purpose: compiled code is silent, NumPy's scalars warn.
+overflows = pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")

@@ -1,0 +1,194 @@
+"""Nodes and graphs: what connects to what, and what is refused."""
+
+import dataclasses
+import pickle
+
+import numpy as np
+import pytest
+
+from nbnet import graph as g
+from nbnet.kernels.activations import ACTIVATIONS
+from nbnet.network import Network
+from problems import NODE_OPS, tiny
+
+
+@tiny
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_has_a_function(name):
+    x = g.input(3)
+    node = getattr(g, name)(x, name="h")
+    assert (node.op, node.activation, node.inputs, node.width) == ("activation", name, (x,), 3)
+    assert node.name == "h"
+    assert getattr(g, name)(x).name is None
+
+
+@tiny
+@pytest.mark.parametrize("name", NODE_OPS)
+def test_every_op_has_a_function(name):
+    assert callable(getattr(g, name))
+
+
+@tiny
+def test_nodes_know_their_op_inputs_and_width():
+    x = g.input(8, name="x")
+    a = g.dense(x, 5, name="a")
+    m = g.maxout(x, 5, pieces=3, name="m")
+    total, product, both = g.add(a, m, name="s"), g.multiply(a, m), g.concat(a, m, x)
+    assert (x.op, x.inputs, x.width, x.name) == ("input", (), 8, "x")
+    assert (a.op, a.inputs, a.width, a.name, a.pieces) == ("dense", (x,), 5, "a", 1)
+    assert (m.op, m.inputs, m.width, m.pieces) == ("maxout", (x,), 5, 3)
+    assert (total.op, total.inputs, total.width, total.name) == ("add", (a, m), 5, "s")
+    assert (product.op, product.inputs, product.width) == ("multiply", (a, m), 5)
+    assert (both.op, both.inputs, both.width) == ("concat", (a, m, x), 18)
+    assert g.maxout(x, 5).pieces == 2
+    assert g.leaky_relu(x).negative_slope == 0.01
+    assert g.leaky_relu(x, negative_slope=0.5).negative_slope == 0.5
+    assert g.dense(x, np.int64(4)).width == 4
+
+
+@tiny
+def test_nodes_are_frozen():
+    node = g.dense(g.input(3), 2)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        node.width = 3
+
+
+@tiny
+def test_two_alike_nodes_are_two_nodes():
+    """Each with parameters of its own; the same node twice shares them."""
+    x = g.input(3)
+    first, second = g.dense(x, 2), g.dense(x, 2)
+    assert first != second
+    assert len({first, second, first}) == 2
+    assert len(Network(g.add(first, second)).blocks) == 2
+    assert len(Network(g.add(first, first)).blocks) == 1
+
+
+@tiny
+def test_a_network_of_thousands_of_layers():
+    """No recursion: depth is bounded by memory alone."""
+    x = g.input(1)
+    node = x
+    for _ in range(3000):
+        node = g.identity(node)
+    net = Network(g.dense(node, 1))
+    np.testing.assert_array_equal(net.forward(np.array([2.0, 1.0]), [[3.0]]), [[7.0]])
+
+
+@tiny
+def test_many_paths_are_walked_once():
+    """2**60 paths lead from the output to x."""
+    node = x = g.input(1)
+    for _ in range(60):
+        node = g.add(node, node)
+    net = Network(node)
+    (at_x,) = net.gradients(np.empty(0), [[2.0**-60]], [[0.0]], wrt=[x], loss="half_squared_error")
+    assert at_x[0, 0] == 2.0**60
+
+
+@tiny
+def test_graphs_and_networks_are_pickled():
+    x = g.input(3, name="x")
+    net = Network(g.dense(g.add(g.maxout(x, 2, name="a"), g.dense(x, 2)), 1, name="output"))
+    copy = pickle.loads(pickle.dumps(net))
+    assert copy.describe() == net.describe()
+    params, X = net.init(0), np.ones((2, 3))
+    np.testing.assert_array_equal(copy.forward(params, X), net.forward(params, X))
+
+
+# Errors ---------------------------------------------------------------------------------------
+
+
+@tiny
+@pytest.mark.parametrize("width", [0, -3])
+def test_width_below_one(width):
+    x = g.input(3)
+    for make in (g.input, lambda w: g.dense(x, w), lambda w: g.maxout(x, w)):
+        with pytest.raises(ValueError, match=rf"width.*{width}"):
+            make(width)
+
+
+@tiny
+@pytest.mark.parametrize("width", [2.0, "2", None, True])
+def test_width_that_is_no_integer(width):
+    x = g.input(3)
+    for make in (g.input, lambda w: g.dense(x, w), lambda w: g.maxout(x, w)):
+        with pytest.raises(TypeError, match=rf"width.*{width}"):
+            make(width)
+
+
+@tiny
+def test_pieces():
+    x = g.input(3)
+    for pieces in (1, 0, -2):
+        with pytest.raises(ValueError, match=rf"pieces.*{pieces}"):
+            g.maxout(x, 2, pieces=pieces)
+    for pieces in (2.0, "2", True):
+        with pytest.raises(TypeError, match="pieces"):
+            g.maxout(x, 2, pieces=pieces)
+
+
+@tiny
+@pytest.mark.parametrize("function", [g.add, g.multiply])
+def test_widths_that_differ(function):
+    x = g.input(3)
+    with pytest.raises(ValueError, match=rf"{function.__name__}.*3, 2"):
+        function(x, g.dense(x, 2))
+    with pytest.raises(ValueError, match=function.__name__):
+        function(x, x, g.dense(x, 2))
+
+
+@tiny
+@pytest.mark.parametrize("function", [g.add, g.multiply, g.concat])
+def test_too_few_nodes(function):
+    for nodes in ((), (g.input(3),)):
+        with pytest.raises(ValueError, match=rf"{function.__name__}.*2.*{len(nodes)}"):
+            function(*nodes)
+
+
+@tiny
+@pytest.mark.parametrize("wrong", [3, "x", None, np.ones((2, 2))])
+def test_not_a_node(wrong):
+    x = g.input(3)
+    makers = [
+        lambda: g.dense(wrong, 2),
+        lambda: g.maxout(wrong, 2),
+        lambda: g.relu(wrong),
+        lambda: g.leaky_relu(wrong),
+        lambda: g.add(x, wrong),
+        lambda: g.multiply(wrong, x),
+        lambda: g.concat(x, wrong),
+        lambda: Network(wrong),
+    ]
+    for make in makers:
+        with pytest.raises(TypeError, match="node"):
+            make()
+
+
+@tiny
+@pytest.mark.parametrize("slope", [-0.1, np.nan, np.inf])
+def test_negative_slope_out_of_range(slope):
+    with pytest.raises(ValueError, match=f"negative_slope.*{slope}"):
+        g.leaky_relu(g.input(3), negative_slope=slope)
+
+
+@tiny
+def test_names():
+    x = g.input(3, name="x")
+    with pytest.raises(TypeError, match=r"name.*7"):
+        g.dense(x, 2, name=7)
+    with pytest.raises(ValueError, match=r"unique.*'h'"):
+        Network(g.add(g.dense(x, 2, name="h"), g.dense(x, 2, name="h")))
+
+
+@tiny
+def test_exactly_one_input():
+    with pytest.raises(ValueError, match="one input"):
+        Network(g.add(g.input(3), g.input(3)))
+
+
+@tiny
+@pytest.mark.parametrize("name", ["relu6", "maxout", None, 3])
+def test_unknown_activation(name):
+    with pytest.raises(ValueError, match=f"activation.*relu.*{name}"):
+        g.activation(name, g.input(3))
