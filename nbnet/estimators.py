@@ -20,7 +20,6 @@ from scipy.sparse import issparse
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
-    MultiOutputMixin,
     RegressorMixin,
     _fit_context,
 )
@@ -249,10 +248,8 @@ def _network(
             node = graph.maxout(node, width, pieces=pieces, name=f"hidden_{i}")
             continue
         node = graph.dense(node, width, name=f"hidden_{i}")
-        if activation == "leaky_relu":
-            node = graph.leaky_relu(node, negative_slope=negative_slope)
-        else:
-            node = getattr(graph, activation)(node)
+        options = {"negative_slope": negative_slope} if activation == "leaky_relu" else {}
+        node = getattr(graph, activation)(node, **options)
     return Network(graph.dense(node, n_outputs, name="output"), output_gain=output_gain)
 
 
@@ -537,7 +534,7 @@ class _BaseMLP(BaseEstimator):
             "_no_improvement_count",
             "_optimizer",
         ):
-            vars(self).pop(name, None)  # an earlier fit with another solver may have left them
+            self.__dict__.pop(name, None)  # an earlier fit with another solver may have left them
         return params
 
     def _check_targets(self, y: np.ndarray, dtype: Any) -> np.ndarray:
@@ -572,7 +569,7 @@ class _BaseMLP(BaseEstimator):
         return rows, held_out
 
     def _rows_per_batch(self, n_rows: int) -> int:
-        if self.batch_size == "auto":
+        if isinstance(self.batch_size, str):  # 'auto'
             return min(200, n_rows)
         if self.batch_size > n_rows:
             warnings.warn(
@@ -627,7 +624,7 @@ class _BaseMLP(BaseEstimator):
         names = list(self.activation)
         if len(names) != n_hidden:
             raise ValueError(
-                f"activation={self.activation!r} has {len(names)} entries for {n_hidden} hidden "
+                f"activation={self.activation!r} has length {len(names)} for {n_hidden} hidden "
                 "layers; it must be one name, or one per hidden layer."
             )
         for name in names:
@@ -640,9 +637,9 @@ class _BaseMLP(BaseEstimator):
 
     def _declared_layers(self) -> tuple[tuple[str, int], ...]:
         """Activation and width of each hidden layer, as the parameters say."""
-        sizes = self.hidden_layer_sizes
+        sizes: Any = self.hidden_layer_sizes
         widths = [sizes] if isinstance(sizes, Integral) else list(sizes)
-        if not all(isinstance(width, Integral) and width > 0 for width in widths):
+        if not all(isinstance(width, Integral) and int(width) > 0 for width in widths):
             raise ValueError(
                 "hidden_layer_sizes must be a positive int or a sequence of them; got "
                 f"{self.hidden_layer_sizes!r}."
@@ -659,15 +656,11 @@ class _BaseMLP(BaseEstimator):
     def _build(
         self, n_features: int, layers: tuple[tuple[str, int], ...], n_outputs: int
     ) -> Network:
-        # With no hidden layer the parameter still sets the scale of the initial weights upstream.
-        alone = not layers and isinstance(self.activation, str) and self.activation in ACTIVATIONS
+        gain = None
+        if not layers and isinstance(self.activation, str) and self.activation in ACTIVATIONS:
+            gain = ACTIVATIONS[self.activation].gain  # sets the scale upstream even here
         return _network(
-            n_features,
-            layers,
-            n_outputs,
-            int(self.pieces),
-            float(self.negative_slope),
-            ACTIVATIONS[self.activation].gain if alone else None,
+            n_features, layers, n_outputs, int(self.pieces), float(self.negative_slope), gain
         )
 
     def _packed(self, network: Network) -> np.ndarray:
@@ -918,7 +911,7 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
 
 
 @_document("'exp' for ``loss='poisson'``, otherwise 'identity'.")
-class MLPRegressor(RegressorMixin, MultiOutputMixin, _BaseMLP):
+class MLPRegressor(RegressorMixin, _BaseMLP):
     """Multilayer perceptron regressor, compiled with numba.
 
     A stack of hidden layers with one raw output per column of `y`. With the same parameters and an
@@ -1047,6 +1040,8 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, _BaseMLP):
     def _encode_targets(self, y: Any, first: bool, incremental: bool) -> tuple[np.ndarray, int]:
         if issparse(y):
             raise TypeError("y must be a dense array; a sparse y is only read as class labels.")
+        if y.dtype.kind not in "fiub":
+            y = y.astype(np.float64)  # or an error that names what is no number
         return y, 1 if y.ndim == 1 else y.shape[1]
 
     def _loss(self) -> str:

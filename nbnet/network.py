@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -440,7 +439,7 @@ class Trainer:
             raise TypeError(
                 f"optimizer {optimizer!r} takes {sorted(optimizer_row.settings)}, got {unknown}"
             )
-        if not isinstance(batch_size, Integral) or batch_size < 1:
+        if batch_size < 1 or batch_size != int(batch_size):
             raise ValueError(f"batch_size must be an integer >= 1, got {batch_size!r}")
         if not 0 <= alpha < np.inf:
             raise ValueError(f"alpha must be finite and >= 0, got {alpha!r}")

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nbnet.graph import Node, topological_order
+from nbnet.kernels._jit import interpreted
 from nbnet.kernels._tile import DEPTH, ROWS, lanes
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.layout import (
@@ -388,7 +389,7 @@ class Plan:
             sparse = step.op == "sparse_dense"
             panel = 0
             while panel < place["panels"]:
-                n = 1 if sparse else panels_at_once(place["panels"] - panel)
+                n = 1 if sparse else interpreted(panels_at_once)(place["panels"] - panel)
                 height = place["inputs"] if sparse else TASK_ROWS
                 for row in range(0, place["inputs"], height):
                     some = min(height, place["inputs"] - row)

@@ -66,7 +66,7 @@ class OptimizerState:
     ----------
     name : str
         A name in `OPTIMIZERS`.
-    settings : dict of str to float
+    settings : dict
         What that row lists under `settings`.
     learning_rate_init, schedule, power_t
         How the learning rate goes, as the estimators' parameters say.
@@ -79,7 +79,7 @@ class OptimizerState:
     """
 
     name: str
-    settings: dict[str, float]
+    settings: dict[str, Any]
     learning_rate_init: float
     schedule: str = "constant"
     power_t: float = 0.5

@@ -19,7 +19,7 @@ from pathlib import Path
 from numba import config, njit
 from numba.extending import intrinsic
 
-__all__ = ["COMPILED", "kernel", "machine_code"]
+__all__ = ["COMPILED", "interpreted", "kernel", "machine_code"]
 
 COMPILED = not config.DISABLE_JIT
 
@@ -74,6 +74,11 @@ def kernel(function=None, *, cache=False, reassociate=False):
         except (RuntimeError, AttributeError):
             pass  # no place to write a cache: compile anew in each process
     return compiled
+
+
+def interpreted(compiled):
+    """The Python function that `compiled` was made from: for a call that is not worth compiling."""
+    return getattr(compiled, "py_func", compiled)
 
 
 def machine_code(twin):

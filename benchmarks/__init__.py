@@ -1,0 +1,1 @@
+"""Benchmarks of nbnet beside scikit-learn, PyTorch and JAX: `python -m benchmarks.training -h`."""

@@ -1,0 +1,54 @@
+"""The documents keep their word: links, commands, code blocks, the table of speeds."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+
+
+def read(path):
+    return path.read_text(encoding="utf-8")
+
+
+@page
+def test_links_lead_somewhere(path):
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", read(path))
+    local = [link for link in links if "://" not in link]
+    missing = [link for link in local if not (path.parent / link).exists()]
+    assert missing == []
+
+
+@page
+def test_code_blocks_run(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": path.stem}
+    for block in re.findall(r"^```python\n(.*?)^```", read(path), re.MULTILINE | re.DOTALL):
+        exec(compile(block, str(path), "exec"), namespace)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ['pip install ".[plot]" && python examples/quickstart.py', 'pip install ".[test]" && pytest'],
+)
+def test_readme_has_the_commands(command):
+    assert f"    {command}\n" in read(README)
+
+
+def test_readme_shows_the_measured_speed():
+    _, _, rest = read(README).partition(report.BEGIN)
+    region, end, _ = rest.partition(report.END)
+    assert end
+    assert region.strip() == report.stored()
+
+
+def test_architecture_names_every_module():
+    architecture = read(ROOT / "docs" / "architecture.md")
+    modules = {path.name for path in (ROOT / "nbnet").rglob("*.py")} - {"__init__.py"}
+    assert {name for name in modules if name not in architecture} == set()

@@ -1,0 +1,59 @@
+"""scikit-learn's checks for estimators, on every kind of configuration, none expected to fail."""
+
+import pytest
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+
+from nbnet import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+# Small enough to be quick, trained for long enough to learn what the checks ask for.
+CONFIGURATIONS = [
+    MLPClassifier(max_iter=100),
+    MLPClassifier((20, 10), ("maxout", "leaky_relu"), max_iter=60, learning_rate_init=0.01),
+    MLPClassifier(20, "maxout", pieces=3, solver="lbfgs", max_iter=50),
+    MLPClassifier(20, "tanh", solver="sgd", learning_rate_init=0.1, max_iter=50),
+    MLPClassifier((), solver="sgd", learning_rate="adaptive", learning_rate_init=0.1, max_iter=50),
+    MLPRegressor(max_iter=100),
+    MLPRegressor(
+        "absolute_error", (20, 10), ("abs", "softplus"), max_iter=60, learning_rate_init=0.01
+    ),
+    MLPRegressor("poisson", 20, solver="lbfgs", max_iter=50),
+    MLPRegressor("squared_error", 20, "maxout", solver="lbfgs", max_iter=50),
+    MLPRegressor("squared_error", 20, "tanh", solver="sgd", learning_rate_init=0.1, max_iter=50),
+]
+
+
+@parametrize_with_checks(CONFIGURATIONS)
+def test_checks(estimator, check):
+    check(estimator)
+
+
+# With early stopping two things cannot hold, in scikit-learn neither: partial_fit is refused, and a
+# row given twice is not a row of weight 2, since its copies may fall on both sides of the split.
+NOT_WITH_EARLY_STOPPING = {
+    "check_fit_score_takes_y",
+    "check_n_features_in_after_fitting",
+    "check_estimators_partial_fit_n_features",
+    "check_sample_weight_equivalence_on_dense_data",
+    "check_sample_weight_equivalence_on_sparse_data",
+}
+EARLY_STOPPING = {
+    "early_stopping": True,
+    "validation_fraction": 0.4,  # two rows of five
+    "max_iter": 50,
+    "learning_rate_init": 0.01,
+}
+
+
+def early_stopping_checks():
+    for model in (MLPClassifier(**EARLY_STOPPING), MLPRegressor(**EARLY_STOPPING)):
+        for estimator, check in estimator_checks_generator(model):
+            name = check.func.__name__
+            if name not in NOT_WITH_EARLY_STOPPING:
+                yield pytest.param(estimator, check, id=f"{type(model).__name__}-{name}")
+
+
+@pytest.mark.parametrize(("estimator", "check"), list(early_stopping_checks()))
+def test_checks_with_early_stopping(estimator, check):
+    check(estimator)

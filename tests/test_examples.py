@@ -1,0 +1,33 @@
+"""Every example runs; the quickstart notices when nbnet and scikit-learn disagree."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs(example, run_python):
+    assert run_python(example, MPLBACKEND="Agg")
+
+
+@pytest.fixture
+def quickstart(tmp_path, monkeypatch):
+    (path,) = (example for example in EXAMPLES if example.stem == "quickstart")
+    spec = importlib.util.spec_from_file_location("quickstart", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.chdir(tmp_path)
+    return module
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_quickstart_fails_where_the_curves_differ(quickstart, monkeypatch, capsys, tmp_path):
+    ours = quickstart.MLPClassifier
+    other_seed = lambda **parameters: ours(**{**parameters, "random_state": 1})  # noqa: E731
+    monkeypatch.setattr(quickstart, "MLPClassifier", other_seed)
+    assert quickstart.main() == 1
+    assert "DISAGREE" in capsys.readouterr().err
+    assert (tmp_path / quickstart.FIGURE).read_bytes().startswith(b"\x89PNG")
