@@ -64,6 +64,8 @@ REGRESSION_LOSSES = {
     "poisson": "half_poisson_deviance",
 }
 
+_FORMULAS = "\n".join(f"        - '{row.name}': ``{row.formula}``" for row in ACTIVATIONS.values())
+
 _PARAMETERS = f"""\
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units in each hidden layer; one int means one layer. With ``()`` there is none,
@@ -74,13 +76,7 @@ _PARAMETERS = f"""\
         name for all hidden layers, or one per hidden layer. Names are
         {", ".join(repr(name) for name in HIDDEN_UNITS)}.
 
-        - 'identity': ``z``
-        - 'logistic': ``1 / (1 + exp(-z))``
-        - 'tanh': ``tanh(z)``
-        - 'relu': ``max(0, z)``
-        - 'leaky_relu': ``max(0, z) + negative_slope * min(0, z)``
-        - 'abs': ``|z|``
-        - 'softplus': ``log(1 + exp(z))``
+{_FORMULAS}
         - 'maxout': each unit is the largest of its `pieces` affine functions of ``h``
 
     solver : {{'lbfgs', 'sgd', 'adam'}}, default='adam'
@@ -242,15 +238,8 @@ def _network(
     output_gain: float | None,
 ) -> Network:
     """Build the network of a stack of hidden layers, each an activation and a width."""
-    node = graph.input(n_features)
-    for i, (activation, width) in enumerate(layers):
-        if activation == "maxout":
-            node = graph.maxout(node, width, pieces=pieces, name=f"hidden_{i}")
-            continue
-        node = graph.dense(node, width, name=f"hidden_{i}")
-        options = {"negative_slope": negative_slope} if activation == "leaky_relu" else {}
-        node = getattr(graph, activation)(node, **options)
-    return Network(graph.dense(node, n_outputs, name="output"), output_gain=output_gain)
+    output = graph.mlp(n_features, layers, n_outputs, negative_slope=negative_slope, pieces=pieces)
+    return Network(output, output_gain=output_gain)
 
 
 @contextmanager
@@ -681,11 +670,14 @@ class _BaseMLP(BaseEstimator):
     def _outputs(self, X: Any) -> np.ndarray:
         """Compute outputs (N, R) behind the inverse link: probabilities or predicted values."""
         check_is_fitted(self, "coefs_")
-        X = validate_data(self, X, accept_sparse="csr", order="C", dtype=self._dtype, reset=False)
+        X = validate_data(
+            self, X, accept_sparse="csr", order="C", dtype=(np.float64, np.float32), reset=False
+        )
         network = self._build(
             self.coefs_[0].shape[0], self._fitted_layers(), self.coefs_[-1].shape[1]
         )
-        return network.forward(self._packed(network), X, loss=self._loss())
+        params = self._packed(network).astype(np.result_type(X.dtype, self._dtype), copy=False)
+        return network.forward(params, X, loss=self._loss())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

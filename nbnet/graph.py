@@ -15,7 +15,7 @@ Nodes hold no numbers. `nbnet.plan` turns the graph that ends in a node into off
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -186,18 +186,18 @@ globals().update({name: _elementwise(row) for name, row in ACTIVATIONS.items()})
 
 def mlp(
     n_features: int,
-    hidden: list[tuple[int, str]],
+    hidden: Sequence[tuple[str, int]],
     n_outputs: int,
     *,
     negative_slope: float = 0.01,
     pieces: int = 2,
 ) -> Node:
-    """A plain stack: one (width, activation) per hidden layer, then a dense output.
+    """A plain stack: one (activation, width) per hidden layer, then a dense output.
 
     An activation is a key of ``ACTIVATIONS`` or ``"maxout"``.
     """
     node = input(n_features, name="x")
-    for i, (width, function) in enumerate(hidden, start=1):
+    for i, (function, width) in enumerate(hidden, start=1):
         if function == "maxout":
             node = maxout(node, width, pieces, name=f"h{i}")
         else:

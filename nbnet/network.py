@@ -152,6 +152,7 @@ class Network:
         self.n_outputs = output.width
         self.n_params = self.blocks[-1].bias.stop if self.blocks else 0
         self._order = order
+        self._forward_plans: dict[tuple[np.dtype, int, bool], Plan] = {}
 
     def describe(self, dtype: Any = np.float64, rows: int = BLOCK) -> str:
         """A table of ops, parameter blocks and buffers with names, shapes and offsets."""
@@ -159,6 +160,13 @@ class Network:
 
     def _plan(self, dtype: Any, rows: int, **options: Any) -> Plan:
         return Plan(self.output, dtype, rows, self.blocks, **options)
+
+    def _forward_plan(self, dtype: np.dtype, rows: int, sparse: bool) -> Plan:
+        """A plan without gradients, kept: to make it takes longer than to predict a few rows."""
+        key = (dtype, max(1, -(-rows // ROWS)) * ROWS, sparse)
+        if key not in self._forward_plans:
+            self._forward_plans[key] = self._plan(*key[:2], training=False, sparse=sparse)
+        return self._forward_plans[key]
 
     # --- Parameters
 
@@ -246,8 +254,7 @@ class Network:
         samples = _Samples.of(X, self.n_features, dtype)
         operations = sum(2 * b.fan_in * b.columns for b in self.blocks) * samples.n
         team = Team(operations, -(-samples.n // BLOCK))
-        rows = min(samples.n, BLOCK) + (team.size - 1) * BLOCK
-        plan = self._plan(dtype, max(rows, 1), training=False, sparse=samples.sparse)
+        plan = self._forward_plan(dtype, min(samples.n, team.size * BLOCK), samples.sparse)
         out = np.empty(samples.n * self.n_outputs, dtype=dtype)
         team.run(
             predict,
