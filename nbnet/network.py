@@ -21,7 +21,7 @@ from nbnet.kernels.losses import LOSSES, Loss
 from nbnet.kernels.optimizers import HYPER, OPTIMIZERS
 from nbnet.kernels.step import BLOCK, predict, train
 from nbnet.kernels.threads import Team
-from nbnet.plan import Plan, parameter_blocks
+from nbnet.plan import Plan, make_plan, parameter_blocks
 
 __all__ = ["Network", "Trainer"]
 
@@ -159,7 +159,7 @@ class Network:
         return self._plan(dtype, rows).describe()
 
     def _plan(self, dtype: Any, rows: int, **options: Any) -> Plan:
-        return Plan(self.output, dtype, rows, self.blocks, **options)
+        return make_plan(self.output, dtype, rows, self.blocks, **options)
 
     def _forward_plan(self, dtype: np.dtype, rows: int, sparse: bool) -> Plan:
         """A plan without gradients, kept: to make it takes longer than to predict a few rows."""

@@ -17,6 +17,7 @@ Two layouts of the same P parameters meet here:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -37,13 +38,17 @@ from nbnet.kernels.matmul import panels_at_once
 from nbnet.kernels.ops import OPS
 from nbnet.kernels.step import BLOCK, TASK_ROWS
 
-__all__ = ["ParameterBlock", "Plan", "parameter_blocks"]
+__all__ = ["ParameterBlock", "Plan", "make_plan", "parameter_blocks"]
 
 DEFAULT_GAIN = 6.0
 
 
 def _round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
+
+
+def _panels(width: int, lanes: int) -> int:
+    return -(-width // lanes)
 
 
 @dataclass(frozen=True)
@@ -150,8 +155,198 @@ class _Step:
     add: list[int] = field(default_factory=lambda: [-1, -1])
 
 
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """The graph that ends in `output`, laid out for one dtype and a number of rows.
+    """A graph laid out for one dtype and a number of rows; made by `make_plan`.
+
+    Attributes
+    ----------
+    dtype : float32 or float64
+    lanes : int
+        V, the width of a panel.
+    rows : int
+        Rows that the buffers hold, a multiple of the tile's.
+    panel : int
+        Numbers in a panel of ``work``.
+    output : int
+        The output's row in `nodes`.
+    nodes, ops : int64 arrays, columns ``NODE_COLUMNS`` and ``OP_COLUMNS``
+    slopes : (ops,) float64
+    general : None or 1
+        What kernels are told: None if all ops are plain.
+    tasks : int64 array, columns ``TASK_COLUMNS``
+    costs : (tasks,) float64
+        About how long each takes, in arbitrary units.
+    blocks : tuple of ParameterBlock
+    places : tuple of dict
+        Where each block lies in the engine's vectors, and its padded shape.
+    n_params : int
+        P, natural layout.
+    n_engine, n_mirror, n_work, n_scratch : int
+        Lengths of the engine's parameter vector, of the mirror, of ``work`` and of one thread's
+        scratch.
+    operations : int
+        Floating-point operations per row of a training step (forward alone if not training).
+    """
+
+    dtype: np.dtype
+    lanes: int
+    rows: int
+    panel: int
+    output: int
+    nodes: np.ndarray
+    ops: np.ndarray
+    slopes: np.ndarray
+    general: int | None
+    tasks: np.ndarray
+    costs: np.ndarray
+    blocks: tuple[ParameterBlock, ...]
+    places: tuple[dict[str, int], ...]
+    n_params: int
+    n_engine: int
+    n_mirror: int
+    n_work: int
+    n_scratch: int
+    operations: int
+    _variables: tuple[_Variable, ...]
+    _steps: tuple[_Step, ...]
+    _index: dict[int, int]
+
+    def bounds(self, n_threads: int) -> np.ndarray:
+        """Contiguous shares of the tasks for `n_threads`, of about equal cost."""
+        done = np.concatenate([[0.0], np.cumsum(self.costs)])
+        shares = done[-1] * np.arange(n_threads + 1) / n_threads
+        bounds = np.searchsorted(done, shares)
+        bounds[0], bounds[-1] = 0, len(self.tasks)
+        return bounds.astype(np.int64)
+
+    def head(self, **facts: int) -> np.ndarray:
+        """The integers of ``HEAD``; `facts` are those that the plan does not know."""
+        facts |= {
+            "lanes": self.lanes,
+            "panel": self.panel,
+            "output": self.output,
+            "slot": self.n_engine,
+        }
+        return np.array([int(facts.get(name, 0)) for name in HEAD], dtype=np.int64)
+
+    # --- Layouts
+
+    def _columns(self, block: ParameterBlock, natural: np.ndarray) -> np.ndarray:
+        """(..., columns) in natural order -> (..., panels * V), piece by piece, padded."""
+        lead = natural.shape[:-1]
+        pieces = natural.reshape(*lead, block.units, block.pieces).swapaxes(-1, -2)
+        padded = np.zeros(
+            (*lead, block.pieces, _panels(block.units, self.lanes) * self.lanes), dtype=self.dtype
+        )
+        padded[..., : block.units] = pieces
+        return padded.reshape(*lead, -1)
+
+    def _natural_columns(self, block: ParameterBlock, padded: np.ndarray) -> np.ndarray:
+        lead = padded.shape[:-1]
+        pieces = padded.reshape(*lead, block.pieces, -1)[..., : block.units]
+        return pieces.swapaxes(-1, -2).reshape(*lead, block.columns)
+
+    def pack(self, params: np.ndarray, engine: np.ndarray, mirror: np.ndarray | None) -> None:
+        """Write natural `params` (P,) to `engine` and, unless None, its mirror."""
+        v = self.lanes
+        for block, place in zip(self.blocks, self.places, strict=True):
+            weights = self._columns(
+                block, params[block.weights].reshape(block.fan_in, block.columns)
+            )
+            into = self._weights_view(engine, place)
+            into[:, : block.fan_in] = weights.reshape(block.fan_in, -1, v).swapaxes(0, 1)
+            engine[place["bias"] : place["bias"] + place["panels"] * v] = self._columns(
+                block, params[block.bias]
+            )
+            if mirror is not None and place["mirror"] >= 0:
+                panels = _panels(block.fan_in, self.lanes)
+                size = panels * place["columns"] * v
+                to = mirror[place["mirror"] : place["mirror"] + size]
+                padded = np.zeros((panels * v, place["columns"]), dtype=self.dtype)
+                used = min(place["columns"], weights.shape[1])
+                padded[: block.fan_in, :used] = weights[:, :used]
+                to.reshape(panels, place["columns"], v)[:] = padded.reshape(panels, v, -1).swapaxes(
+                    1, 2
+                )
+
+    def unpack(self, engine: np.ndarray) -> np.ndarray:
+        """Natural (P,) copy of an engine vector."""
+        params = np.empty(self.n_params, dtype=self.dtype)
+        for block, place in zip(self.blocks, self.places, strict=True):
+            weights = self._weights_view(engine, place)[:, : block.fan_in].swapaxes(0, 1)
+            params[block.weights] = self._natural_columns(
+                block, weights.reshape(block.fan_in, -1)
+            ).ravel()
+            bias = engine[place["bias"] : place["bias"] + place["panels"] * self.lanes]
+            params[block.bias] = self._natural_columns(block, bias)
+        return params
+
+    def _weights_view(self, engine: np.ndarray, place: dict[str, int]) -> np.ndarray:
+        """(panels, inputs, V) view of one block's weights in an engine vector."""
+        return engine[place["weights"] : place["bias"]].reshape(
+            place["panels"], place["inputs"], self.lanes
+        )
+
+    def read(self, work: np.ndarray, node: Node, rows: int, column: str) -> np.ndarray:
+        """(rows, width) copy of a kept node's ``"value"`` or ``"delta"``."""
+        variable = self._variables[self._index[id(node)]]
+        at = getattr(variable, column)
+        panels = work[at : at + variable.panels * self.panel].reshape(
+            variable.panels, -1, self.lanes
+        )
+        return panels[:, :rows].swapaxes(0, 1).reshape(rows, -1)[:, : variable.width].copy()
+
+    # --- For people
+
+    def describe(self) -> str:
+        """A table of ops, parameter blocks and buffers, with names, shapes and offsets."""
+        name = [variable.name for variable in self._variables]
+        lines = [
+            f"Plan for {self.dtype}, {self.rows} rows, panels of {self.lanes} columns; "
+            f"P = {self.n_params}",
+            "",
+            "ops",
+        ]
+        for k, step in enumerate(self._steps):
+            sources = ", ".join(name[i] for i in step.inputs)
+            kind = step.activation or step.op
+            lines.append(f"  {k:3d} {kind:12s} {sources} -> {name[step.out]}")
+        lines += ["", "parameter blocks (natural offset, engine offset)"]
+        for block, place in zip(self.blocks, self.places, strict=True):
+            shape = f"({block.fan_in}, {block.columns})"
+            lines.append(
+                f"  {block.name + ' weights':24s} {shape:16s} {block.weights.start:10d} "
+                f"{place['weights']:10d}"
+            )
+            lines.append(
+                f"  {block.name + ' bias':24s} {f'({block.columns},)':16s} "
+                f"{block.bias.start:10d} {place['bias']:10d}"
+            )
+        lines += ["", "buffers (offset of value, of gradient; -1: none)"]
+        for variable in self._variables:
+            shape = f"({self.rows}, {variable.width})"
+            lines.append(
+                f"  {variable.name:24s} {shape:16s} {variable.value:10d} {variable.delta:10d}"
+            )
+        return "\n".join(lines)
+
+
+def _table(rows: list[Any], columns: tuple[str, ...]) -> np.ndarray:
+    return np.array(rows, dtype=np.int64).reshape(-1, len(columns))
+
+
+def make_plan(
+    output: Node,
+    dtype: Any,
+    rows: int,
+    blocks: tuple[ParameterBlock, ...],
+    *,
+    training: bool = True,
+    keep: tuple[Node, ...] = (),
+    sparse: bool = False,
+) -> Plan:
+    """Lay out the graph that ends in `output`.
 
     Parameters
     ----------
@@ -163,24 +358,15 @@ class Plan:
     training : bool, default=True
         Whether gradients are wanted at all; a forward pass needs half the buffers.
     keep : tuple of Node, default=()
-        Nodes whose values and gradients must survive the step, to be read by `read`.
+        Nodes whose values and gradients must survive the step, to be read by `Plan.read`.
     sparse : bool, default=False
         Whether X is CSR: dense ops then read its rows directly.
-
-    Attributes
-    ----------
-    nodes, ops : int64 arrays, columns ``NODE_COLUMNS`` and ``OP_COLUMNS``
-    slopes : (ops,) float64
-    general : None or 1
-        What kernels are told: None if all ops are plain.
-    n_params : int
-        P, natural layout.
-    n_engine, n_mirror, n_work, n_scratch : int
-        Lengths of the engine's parameter vector, of the mirror, of ``work`` and of one thread's
-        scratch.
-    operations : int
-        Floating-point operations per row of a training step (forward alone if not training).
     """
+    return _Draft(output, np.dtype(dtype), rows, blocks, training, keep, sparse).finish()
+
+
+class _Draft:
+    """A plan in the making; parameters as `make_plan`."""
 
     def __init__(
         self,
@@ -188,20 +374,18 @@ class Plan:
         dtype: np.dtype,
         rows: int,
         blocks: tuple[ParameterBlock, ...],
-        *,
-        training: bool = True,
-        keep: tuple[Node, ...] = (),
-        sparse: bool = False,
+        training: bool,
+        keep: tuple[Node, ...],
+        sparse: bool,
     ):
-        self.dtype = np.dtype(dtype)
-        self.lanes = lanes(self.dtype)
+        self.lanes = lanes(dtype)
         self.rows = _round_up(rows, ROWS)
         # One row more than needed: panels then do not all start in the same cache set.
         self.panel = (self.rows + 1) * self.lanes
+        self.dtype = dtype
         self.blocks = blocks
         self.training = training
         self.sparse = sparse
-        self.n_params = blocks[-1].bias.stop if blocks else 0
         self._variables: list[_Variable] = []
         self._steps: list[_Step] = []
         self._index: dict[int, int] = {}
@@ -209,15 +393,11 @@ class Plan:
         self.output = self._index[id(output)]
         self._place_nodes()
         self._place_parameters()
-        self._tabulate()
 
     # --- Graph to ops
 
-    def _panels(self, width: int) -> int:
-        return -(-width // self.lanes)
-
     def _variable(self, name: str, width: int, panels: int | None = None, **facts: bool) -> int:
-        panels = self._panels(width) if panels is None else panels
+        panels = _panels(width, self.lanes) if panels is None else panels
         self._variables.append(_Variable(name, width, panels, **facts))
         return len(self._variables) - 1
 
@@ -236,7 +416,7 @@ class Plan:
                 or any(self._variables[i].depends for i in inputs)
             )
             if node.op == "maxout":
-                panels = node.pieces * self._panels(node.width)
+                panels = node.pieces * _panels(node.width, self.lanes)
                 pieces = self._variable(
                     f"{name}.pieces", panels * self.lanes, panels, depends=depends
                 )
@@ -320,7 +500,7 @@ class Plan:
         self.places: list[dict[str, int]] = []
         backward = {step.block: step.add[0] >= 0 for step in self._steps if step.block >= 0}
         for i, block in enumerate(self.blocks):
-            panels = block.pieces * self._panels(block.units)
+            panels = block.pieces * _panels(block.units, self.lanes)
             place = {
                 "panels": panels,
                 "inputs": _round_up(block.fan_in, ROWS),
@@ -334,15 +514,33 @@ class Plan:
             at = place["bias"] + panels * self.lanes
             if backward[i]:
                 place["mirror"] = mirror_at
-                mirror_at += self._panels(block.fan_in) * place["columns"] * self.lanes
+                mirror_at += _panels(block.fan_in, self.lanes) * place["columns"] * self.lanes
             self.places.append(place)
         self.n_engine, self.n_mirror = at, mirror_at
 
-    def _tabulate(self) -> None:
-        self.nodes = np.array(
-            [[getattr(v, column) for column in NODE_COLUMNS] for v in self._variables],
-            dtype=np.int64,
-        ).reshape(-1, len(NODE_COLUMNS))
+    def _tasks(self) -> tuple[np.ndarray, np.ndarray]:
+        tasks, costs = [], []
+        for k, step in enumerate(self._steps):
+            if step.block < 0 or not self.training:
+                continue
+            place = self.places[step.block]
+            sparse = step.op == "sparse_dense"
+            panel = 0
+            while panel < place["panels"]:
+                n = 1 if sparse else interpreted(panels_at_once)(place["panels"] - panel)
+                height = place["inputs"] if sparse else TASK_ROWS
+                for row in range(0, place["inputs"], height):
+                    some = min(height, place["inputs"] - row)
+                    kind = SPARSE_TASK if sparse else WEIGHTS_TASK
+                    tasks.append((k, panel, n, row, some, kind))
+                    costs.append(n * some * (self.rows + 30))
+                tasks.append((k, panel, n, 0, 0, BIAS_TASK))
+                costs.append(n * 4 * self.rows)
+                panel += n
+        return _table(tasks, TASK_COLUMNS), np.array(costs, dtype=np.float64)
+
+    def finish(self) -> Plan:
+        """Write the tables."""
         rows = []
         for step in self._steps:
             row = dict.fromkeys(OP_COLUMNS, 0)
@@ -363,164 +561,43 @@ class Plan:
             if step.block >= 0:
                 place = self.places[step.block]
                 row |= {key: place[key] for key in OP_COLUMNS if key in place}
-            rows.append([int(row[column]) for column in OP_COLUMNS])
-        self.ops = np.array(rows, dtype=np.int64).reshape(-1, len(OP_COLUMNS))
-        self.general = None if all(OPS[step.op].plain for step in self._steps) else 1
-        self.slopes = np.array([step.negative_slope for step in self._steps], dtype=np.float64)
-        self.operations = sum(
-            2 * block.fan_in * block.columns * (1 + self.training * (1 + (place["mirror"] >= 0)))
-            for block, place in zip(self.blocks, self.places, strict=True)
+            rows.append([row[column] for column in OP_COLUMNS])
+        tasks, costs = self._tasks()
+        height, width = TASK_COLUMNS.index("rows"), TASK_COLUMNS.index("panels")
+        return Plan(
+            dtype=self.dtype,
+            lanes=self.lanes,
+            rows=self.rows,
+            panel=self.panel,
+            output=self.output,
+            nodes=_table(
+                [[getattr(v, column) for column in NODE_COLUMNS] for v in self._variables],
+                NODE_COLUMNS,
+            ),
+            ops=_table(rows, OP_COLUMNS),
+            slopes=np.array([step.negative_slope for step in self._steps], dtype=np.float64),
+            general=None if all(OPS[step.op].plain for step in self._steps) else 1,
+            tasks=tasks,
+            costs=costs,
+            blocks=self.blocks,
+            places=tuple(self.places),
+            n_params=self.blocks[-1].bias.stop if self.blocks else 0,
+            n_engine=self.n_engine,
+            n_mirror=self.n_mirror,
+            n_work=self.n_work,
+            n_scratch=max(
+                2 * self._variables[self.output].width,
+                (BLOCK + ROWS) * self.lanes,
+                self.lanes * int((tasks[:, width] * tasks[:, height]).max(initial=1)),
+            ),
+            operations=sum(
+                2
+                * block.fan_in
+                * block.columns
+                * (1 + self.training * (1 + (place["mirror"] >= 0)))
+                for block, place in zip(self.blocks, self.places, strict=True)
+            ),
+            _variables=tuple(self._variables),
+            _steps=tuple(self._steps),
+            _index=self._index,
         )
-        self.tasks, self._costs = self._make_tasks()
-        self.n_scratch = max(
-            2 * self._variables[self.output].width,
-            (BLOCK + ROWS) * self.lanes,
-            self.lanes * int((self.tasks[:, 2] * self.tasks[:, 4]).max(initial=1)),
-        )
-
-    # --- Phase 2
-
-    def _make_tasks(self) -> tuple[np.ndarray, np.ndarray]:
-        tasks, costs = [], []
-        for k, step in enumerate(self._steps):
-            if step.block < 0 or not self.training:
-                continue
-            place = self.places[step.block]
-            sparse = step.op == "sparse_dense"
-            panel = 0
-            while panel < place["panels"]:
-                n = 1 if sparse else interpreted(panels_at_once)(place["panels"] - panel)
-                height = place["inputs"] if sparse else TASK_ROWS
-                for row in range(0, place["inputs"], height):
-                    some = min(height, place["inputs"] - row)
-                    kind = SPARSE_TASK if sparse else WEIGHTS_TASK
-                    tasks.append((k, panel, n, row, some, kind))
-                    costs.append(n * some * (self.rows + 30))
-                tasks.append((k, panel, n, 0, 0, BIAS_TASK))
-                costs.append(n * 4 * self.rows)
-                panel += n
-        return (
-            np.array(tasks, dtype=np.int64).reshape(-1, len(TASK_COLUMNS)),
-            np.array(costs, dtype=np.float64),
-        )
-
-    def bounds(self, n_threads: int) -> np.ndarray:
-        """Contiguous shares of the tasks for `n_threads`, of about equal cost."""
-        done = np.concatenate([[0.0], np.cumsum(self._costs)])
-        shares = done[-1] * np.arange(n_threads + 1) / n_threads
-        bounds = np.searchsorted(done, shares)
-        bounds[0], bounds[-1] = 0, len(self.tasks)
-        return bounds.astype(np.int64)
-
-    # --- What kernels are told
-
-    def head(self, **facts: int) -> np.ndarray:
-        """The integers of ``HEAD``; `facts` are those that the plan does not know."""
-        facts |= {
-            "lanes": self.lanes,
-            "panel": self.panel,
-            "output": self.output,
-            "slot": self.n_engine,
-        }
-        return np.array([int(facts.get(name, 0)) for name in HEAD], dtype=np.int64)
-
-    # --- Layouts
-
-    def _columns(self, block: ParameterBlock, natural: np.ndarray) -> np.ndarray:
-        """(..., columns) in natural order -> (..., panels * V), piece by piece, padded."""
-        lead = natural.shape[:-1]
-        pieces = natural.reshape(*lead, block.units, block.pieces).swapaxes(-1, -2)
-        padded = np.zeros(
-            (*lead, block.pieces, self._panels(block.units) * self.lanes), dtype=self.dtype
-        )
-        padded[..., : block.units] = pieces
-        return padded.reshape(*lead, -1)
-
-    def _natural_columns(self, block: ParameterBlock, padded: np.ndarray) -> np.ndarray:
-        lead = padded.shape[:-1]
-        pieces = padded.reshape(*lead, block.pieces, -1)[..., : block.units]
-        return pieces.swapaxes(-1, -2).reshape(*lead, block.columns)
-
-    def pack(self, params: np.ndarray, engine: np.ndarray, mirror: np.ndarray | None) -> None:
-        """Write natural `params` (P,) to `engine` and, unless None, its mirror."""
-        v = self.lanes
-        for block, place in zip(self.blocks, self.places, strict=True):
-            weights = self._columns(
-                block, params[block.weights].reshape(block.fan_in, block.columns)
-            )
-            into = self._weights_view(engine, place)
-            into[:, : block.fan_in] = weights.reshape(block.fan_in, -1, v).swapaxes(0, 1)
-            engine[place["bias"] : place["bias"] + place["panels"] * v] = self._columns(
-                block, params[block.bias]
-            )
-            if mirror is not None and place["mirror"] >= 0:
-                panels = self._panels(block.fan_in)
-                size = panels * place["columns"] * v
-                to = mirror[place["mirror"] : place["mirror"] + size]
-                padded = np.zeros((panels * v, place["columns"]), dtype=self.dtype)
-                used = min(place["columns"], weights.shape[1])
-                padded[: block.fan_in, :used] = weights[:, :used]
-                to.reshape(panels, place["columns"], v)[:] = padded.reshape(panels, v, -1).swapaxes(
-                    1, 2
-                )
-
-    def unpack(self, engine: np.ndarray) -> np.ndarray:
-        """Natural (P,) copy of an engine vector."""
-        params = np.empty(self.n_params, dtype=self.dtype)
-        for block, place in zip(self.blocks, self.places, strict=True):
-            weights = self._weights_view(engine, place)[:, : block.fan_in].swapaxes(0, 1)
-            params[block.weights] = self._natural_columns(
-                block, weights.reshape(block.fan_in, -1)
-            ).ravel()
-            bias = engine[place["bias"] : place["bias"] + place["panels"] * self.lanes]
-            params[block.bias] = self._natural_columns(block, bias)
-        return params
-
-    def _weights_view(self, engine: np.ndarray, place: dict[str, int]) -> np.ndarray:
-        """(panels, inputs, V) view of one block's weights in an engine vector."""
-        return engine[place["weights"] : place["bias"]].reshape(
-            place["panels"], place["inputs"], self.lanes
-        )
-
-    def read(self, work: np.ndarray, node: Node, rows: int, column: str) -> np.ndarray:
-        """(rows, width) copy of a kept node's ``"value"`` or ``"delta"``."""
-        variable = self._variables[self._index[id(node)]]
-        at = getattr(variable, column)
-        panels = work[at : at + variable.panels * self.panel].reshape(
-            variable.panels, -1, self.lanes
-        )
-        return panels[:, :rows].swapaxes(0, 1).reshape(rows, -1)[:, : variable.width].copy()
-
-    # --- For people
-
-    def describe(self) -> str:
-        """A table of ops, parameter blocks and buffers, with names, shapes and offsets."""
-        name = [variable.name for variable in self._variables]
-        lines = [
-            f"Plan for {self.dtype}, {self.rows} rows, panels of {self.lanes} columns; "
-            f"P = {self.n_params}",
-            "",
-            "ops",
-        ]
-        for k, step in enumerate(self._steps):
-            sources = ", ".join(name[i] for i in step.inputs)
-            kind = step.activation or step.op
-            lines.append(f"  {k:3d} {kind:12s} {sources} -> {name[step.out]}")
-        lines += ["", "parameter blocks (natural offset, engine offset)"]
-        for block, place in zip(self.blocks, self.places, strict=True):
-            shape = f"({block.fan_in}, {block.columns})"
-            lines.append(
-                f"  {block.name + ' weights':24s} {shape:16s} {block.weights.start:10d} "
-                f"{place['weights']:10d}"
-            )
-            lines.append(
-                f"  {block.name + ' bias':24s} {f'({block.columns},)':16s} "
-                f"{block.bias.start:10d} {place['bias']:10d}"
-            )
-        lines += ["", "buffers (offset of value, of gradient; -1: none)"]
-        for variable in self._variables:
-            shape = f"({self.rows}, {variable.width})"
-            lines.append(
-                f"  {variable.name:24s} {shape:16s} {variable.value:10d} {variable.delta:10d}"
-            )
-        return "\n".join(lines)
