@@ -210,7 +210,7 @@ _ATTRIBUTES = """\
     n_features_in_ : int
         Number of features.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if all columns of `X` had a string for a name."""
 
 
