@@ -9,7 +9,7 @@ fit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 import numpy as np
 from joblib import cpu_count
@@ -71,12 +71,15 @@ class Team:
             return kernel(0, 1, *args, self.sync)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.size, thread_name_prefix="nbnet")
-        futures = []
+        futures: list[Future[int]] = []
         try:
             for tid in range(self.size):
                 futures.append(self._pool.submit(kernel, tid, self.size, *args, self.sync))
-            while wait(futures, timeout=0.1).not_done:  # with a timeout, Windows is interruptible
-                pass
+            pending = set(futures)
+            while pending:  # with a timeout, or Windows would not be interruptible
+                done, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()  # raises what its thread raised: none may wait for it
         except BaseException:
             self.sync[-SYNC_STRIDE] = 1
             wait(futures)
