@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -240,8 +241,7 @@ class Network:
             Apply this loss's inverse link: probabilities for the cross-entropies, means else.
         """
         params = self._check_params(params)
-        engine: Callable[[Plan], np.ndarray] = lambda plan: _to_engine(plan, params)  # noqa: E731
-        return self._run_forward(engine, X, params.dtype, loss)
+        return self._run_forward(partial(_to_engine, params), X, params.dtype, loss)
 
     def _run_forward(
         self,
@@ -380,7 +380,7 @@ class Network:
         raise ValueError(f"wrt must hold nodes of this network or names in {names}, got {node!r}")
 
 
-def _to_engine(plan: Plan, params: np.ndarray) -> np.ndarray:
+def _to_engine(params: np.ndarray, plan: Plan) -> np.ndarray:
     engine = _aligned_zeros(plan.n_engine, plan.dtype)
     plan.pack(params, engine, None)
     return engine

@@ -75,6 +75,14 @@ _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
 
 
+def _vector_of(dtype):
+    """LLVM's vector type for a numba dtype, its width V, and the bytes of one number."""
+    number = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+    size = dtype.bitwidth // 8
+    v = VECTOR_BYTES // size
+    return ir.VectorType(number, v), v, size
+
+
 def _product_twin(transposed, n_panels):
     def product(
         a, a_at, a_panel, b, b_at, b_panel, depth, c, c_at, c_panel, start, s_at, s_row, s_panel
@@ -127,11 +135,10 @@ def _product(transposed, n_panels):
 
         def codegen(context, builder, signature, args):
             dtype = signature.args[7].dtype
-            number = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
             name = f"nbnet_product_{'t' if transposed else 'n'}{n_panels}_{dtype}"
             function = builder.module.globals.get(name)
             if function is None:
-                function = _emit_product(builder.module, name, number, transposed, n_panels)
+                function = _emit_product(builder.module, name, dtype, transposed, n_panels)
             values = []
             for value, numba_type in zip(args, signature.args, strict=True):
                 if isinstance(numba_type, types.Array):
@@ -163,11 +170,9 @@ def _product(transposed, n_panels):
     return product
 
 
-def _emit_product(module, name, number, transposed, n_panels):
-    size = 4 if isinstance(number, ir.FloatType) else 8
-    v = VECTOR_BYTES // size
-    vector = ir.VectorType(number, v)
-    pointer = number.as_pointer()
+def _emit_product(module, name, dtype, transposed, n_panels):
+    vector, v, size = _vector_of(dtype)
+    pointer = vector.element.as_pointer()
     function = ir.Function(
         module,
         ir.FunctionType(
@@ -271,11 +276,7 @@ def copy_row(typingctx, x, x_at, n, to, at):
     """
 
     def codegen(context, builder, signature, args):
-        dtype = signature.args[3].dtype
-        number = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
-        size = 4 if dtype == types.float32 else 8
-        v = VECTOR_BYTES // size
-        vector = ir.VectorType(number, v)
+        vector, v, size = _vector_of(signature.args[3].dtype)
         mask = ir.VectorType(ir.IntType(1), v)
         counts = ir.VectorType(_I64, v)
         first = builder.insert_element(
@@ -325,11 +326,7 @@ def transpose_block(typingctx, a, a_at, to, at):
     """
 
     def codegen(context, builder, signature, args):
-        dtype = signature.args[0].dtype
-        number = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
-        size = 4 if dtype == types.float32 else 8
-        v = VECTOR_BYTES // size
-        vector = ir.VectorType(number, v)
+        vector, v, size = _vector_of(signature.args[0].dtype)
         a, to = (
             context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2)
         )
