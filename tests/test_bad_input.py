@@ -313,12 +313,15 @@ def test_predict_refuses(Estimator, features, message):
 
 
 def test_float32_model_refuses_what_float32_cannot_hold():
-    model = MLPRegressor(hidden_layer_sizes=5, max_iter=2).fit(X32, Y)
+    model = MLPRegressor(hidden_layer_sizes=5, max_iter=2, warm_start=True).fit(X32, Y)
+    before = model.predict(put(X, 1e300))  # in float64, the dtype of this X
+    assert np.isfinite(before).all()
     with (
         np.errstate(over="ignore"),
         pytest.raises(ValueError, match=r"infinity or a value too large for dtype\('float32'\)"),
     ):
-        model.predict(put(X, 1e300))
+        model.fit(put(X, 1e300), Y)
+    np.testing.assert_array_equal(model.predict(put(X, 1e300)), before)
     with pytest.raises(ValueError, match="y has values too large for float32"):
         model.fit(X32, put(Y, 1e300))
 
