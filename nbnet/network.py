@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
 
 from nbnet.graph import Node, topological_order
 from nbnet.kernels._tile import ROWS, VECTOR_BYTES
@@ -26,8 +26,8 @@ from nbnet.plan import Plan, make_plan, parameter_blocks
 
 __all__ = ["Network", "Trainer"]
 
-# Rows whose values and gradients are in memory at once when a whole data set is walked.
-_CHUNK = 1024
+# Rows whose values and gradients are in memory at once; a larger batch is taken in parts.
+_ROWS_AT_ONCE = 2048
 
 
 def _aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
@@ -292,7 +292,7 @@ class Network:
         start = np.zeros(self.n_params, dtype=dtype)
         trainer = Trainer(
             self, start, X, y, sample_weight,
-            loss=loss, alpha=alpha, optimizer="gradient", batch_size=_CHUNK,
+            loss=loss, alpha=alpha, optimizer="gradient",
         )  # fmt: skip
         return trainer.loss_and_gradient
 
@@ -361,16 +361,19 @@ class Network:
         nodes = tuple(self._find(node) for node in wrt)
         trainer = Trainer(
             self, params, X, y, sample_weight,
-            loss=loss, optimizer="gradient", batch_size=_CHUNK, keep=nodes,
+            loss=loss, optimizer="gradient", batch_size=_ROWS_AT_ONCE, keep=nodes,
         )  # fmt: skip
-        found: list[list[np.ndarray]] = [[] for _ in nodes]
-        for order in np.array_split(
-            np.arange(trainer.n_samples), max(1, -(-trainer.n_samples // _CHUNK))
-        ):
-            trainer.epoch(order, 0.0)
-            for node, parts in zip(nodes, found, strict=True):
-                parts.append(trainer.plan.read(trainer.work, node, len(order), "delta"))
-        return [np.concatenate(parts) for parts in found]
+        weights = np.ones(trainer.n_samples) if sample_weight is None else np.asarray(sample_weight)
+        gradients = [np.zeros((trainer.n_samples, node.width), params.dtype) for node in nodes]
+        for rows in gen_batches(trainer.n_samples, _ROWS_AT_ONCE):
+            if not weights[rows].any():
+                continue  # of no weight, no gradient
+            trainer.epoch(np.arange(rows.start, rows.stop), 0.0)
+            share = weights[rows].sum() / weights.sum()
+            for node, gradient in zip(nodes, gradients, strict=True):
+                delta = trainer.plan.read(trainer.work, node, rows.stop - rows.start, "delta")
+                gradient[rows] = delta * share
+        return gradients
 
     def _find(self, node: Node | str) -> Node:
         for mine in self._order:
@@ -402,7 +405,8 @@ class Trainer:
         A key of ``LOSSES``.
     optimizer : str, default="adam"
         A key of ``OPTIMIZERS``.
-    batch_size : int
+    batch_size : int, optional
+        All rows by default; not more than there are.
     alpha : float, default=0
         L2 penalty, as in `Network.loss_and_gradient`, with the batch's weights.
     slots : (S, P) array, optional
@@ -432,7 +436,7 @@ class Trainer:
         *,
         loss: str,
         optimizer: str = "adam",
-        batch_size: int,
+        batch_size: int | None = None,
         alpha: float = 0.0,
         slots: Any = None,
         step: int = 0,
@@ -446,7 +450,7 @@ class Trainer:
             raise TypeError(
                 f"optimizer {optimizer!r} takes {sorted(optimizer_row.settings)}, got {unknown}"
             )
-        if batch_size < 1 or batch_size != int(batch_size):
+        if batch_size is not None and (batch_size < 1 or batch_size != int(batch_size)):
             raise ValueError(f"batch_size must be an integer >= 1, got {batch_size!r}")
         if not 0 <= alpha < np.inf:
             raise ValueError(f"alpha must be finite and >= 0, got {alpha!r}")
@@ -459,20 +463,19 @@ class Trainer:
             raise ValueError("X must have at least one row to learn from, got 0")
         targets = _targets(y, loss_row, samples.n, network.n_outputs, dtype)
         weights = _weights(sample_weight, samples.n)
-        total = float(samples.n) if weights is None else float(weights.sum(dtype=np.float64))
-        if weights is not None and total <= 0:
+        if weights is not None and not weights.any():
             raise ValueError("sample_weight must have a positive sum, got 0")
 
-        batch_size = min(int(batch_size), samples.n)
-        self.plan = plan = network._plan(dtype, batch_size, keep=keep, sparse=samples.sparse)
+        batch_size = samples.n if batch_size is None else min(int(batch_size), samples.n)
+        rows = min(batch_size, _ROWS_AT_ONCE)
+        self.plan = plan = network._plan(dtype, rows, keep=keep, sparse=samples.sparse)
         self._collects = optimizer_row.name == "gradient"
-        step_operations = plan.operations * batch_size
+        step_operations = plan.operations * rows
         self._team = Team(step_operations, plan.rows // ROWS)
         size = self._team.size
         self._rates = np.zeros(len(RATES))
         self._rate("alpha", alpha)
         self._rate("step", step)
-        self._rate("total_weight", total if self._collects else 0.0)
         self._settings = np.array(
             [float(settings.get(k, v)) for k, v in optimizer_row.settings.items()]
         )
@@ -497,6 +500,7 @@ class Trainer:
                 loss=loss_row.code,
                 optimizer=optimizer_row.code,
                 batch=batch_size,
+                rows=rows,
             ),
             plan.nodes,
             plan.ops,
@@ -516,6 +520,7 @@ class Trainer:
             self._params,
             self._mirror,
             self._state,
+            _aligned_zeros(plan.n_engine if rows < batch_size else 0, dtype),
             self.work,
             _aligned_zeros(size * plan.n_scratch, dtype).reshape(size, -1),
             np.zeros(plan.rows),
@@ -555,14 +560,14 @@ class Trainer:
             )
         self._rate("learning_rate", learning_rate)
         self._rate("loss", 0.0)
-        self._rate("share", 0.0)
+        self._rate("rows", 0.0)
         self._team.run(
             train, (*self._fixed, order, *self._buffers), self.plan.operations * order.size
         )
-        loss, share = (self._rates[RATES.index(name)] for name in ("loss", "share"))
+        loss, rows = (self._rates[RATES.index(name)] for name in ("loss", "rows"))
         if not np.isfinite(loss):
             return float(loss)
-        return float(loss / share) if share > 0 else 0.0
+        return float(loss / rows) if rows > 0 else 0.0
 
     def loss_and_gradient(self, params: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss and gradient (P,) over all rows at `params`, for ``optimizer="gradient"``."""
@@ -570,9 +575,8 @@ class Trainer:
             raise ValueError('loss_and_gradient needs optimizer="gradient"')
         self.plan.pack(params, self._params, self._mirror)
         self._state[:] = 0
-        self.epoch(np.arange(self.n_samples), 0.0)
-        loss = self._rates[RATES.index("loss")]
-        return float(loss), self.plan.unpack(self._slots[0])
+        loss = self.epoch(np.arange(self.n_samples), 0.0)
+        return loss, self.plan.unpack(self._slots[0])
 
     def forward(self, X: Any, loss: str | None = None) -> np.ndarray:
         """`Network.forward` with the current parameters."""

@@ -71,9 +71,9 @@ CASES = {
     },
     "one huge batch": {
         "kind": "MLPRegressor",
-        "shape": [20_000, 300],
-        "dtype": "float32",
-        "parameters": {"hidden_layer_sizes": [600, 600, 600], "batch_size": 20_000, **ENDLESS},
+        "shape": [60_000, 100],
+        "dtype": "float64",
+        "parameters": {"hidden_layer_sizes": [500, 500], "batch_size": 60_000, **ENDLESS},
     },
     "early stopping": {
         "kind": "MLPRegressor",

@@ -15,6 +15,7 @@ ORDER = (
     "nbnet.kernels",
     "nbnet.kernels._jit",
     "nbnet.kernels._tile",
+    "nbnet.kernels.barrier",
     "nbnet.kernels.layout",
     "nbnet.kernels.matmul",
     "nbnet.kernels.activations",

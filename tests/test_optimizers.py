@@ -170,13 +170,36 @@ def test_golden_curve_of_a_maxout_network():
 
 
 @tiny
-def test_the_gradient_of_all_rows_is_collected_over_batches():
+@pytest.mark.parametrize("rows_at_once", [4, 8, 11, 64])
+def test_the_gradient_of_all_rows_is_collected(rows_at_once, monkeypatch):
+    monkeypatch.setattr("nbnet.network._ROWS_AT_ONCE", rows_at_once)
     net, twin, params, X, y, w = problem(mlp(3, (5,), 2, "tanh"), LOSS, 11)
-    trainer = Trainer(net, params, X, y, w, **(OPTIONS | {"optimizer": "gradient"}))
-    trainer.epoch(np.random.default_rng(0).permutation(11), 0.05)
-    _, expected = twin.loss_and_gradient(params, X, y, loss=LOSS, alpha=0.1, sample_weight=w)
+    options = OPTIONS | {"optimizer": "gradient", "batch_size": None}
+    trainer = Trainer(net, params, X, y, w, **options)
+    loss = trainer.epoch(np.random.default_rng(0).permutation(11), 0.05)
+    value, expected = twin.loss_and_gradient(params, X, y, loss=LOSS, alpha=0.1, sample_weight=w)
+    assert_close(loss, value)
     assert_close(trainer.slots, expected[None, :])
     np.testing.assert_array_equal(trainer.params, params)
+
+
+@tiny
+@pytest.mark.parametrize("optimizer", STEPPING)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_batch_larger_than_the_buffers_is_taken_in_parts(optimizer, sparse, monkeypatch):
+    net, _, params, X, y, w = problem(mlp(3, (5, 4), 2, "tanh"), LOSS, 29)
+    X = csr_matrix(X) if sparse else X
+    order = np.random.default_rng(0).permutation(29)
+    options = OPTIONS | {"optimizer": optimizer, "batch_size": 21}
+    whole = Trainer(net, params, X, y, w, **options)
+    expected = [whole.epoch(order, 0.05) for _ in range(3)]
+    monkeypatch.setattr("nbnet.network._ROWS_AT_ONCE", 8)
+    parts = Trainer(net, params, X, y, w, **options)
+    assert parts.plan.rows < whole.plan.rows
+    np.testing.assert_allclose([parts.epoch(order, 0.05) for _ in range(3)], expected, rtol=1e-12)
+    assert_close(parts.params, whole.params)
+    assert_close(parts.slots, whole.slots)
+    assert parts.step == whole.step
 
 
 # Semantics of an epoch ------------------------------------------------------------------------

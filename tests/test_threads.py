@@ -7,7 +7,7 @@ import time
 import pytest
 
 from nbnet.kernels import threads
-from nbnet.kernels.step import SYNC_STRIDE
+from nbnet.kernels.barrier import SYNC_STRIDE
 from nbnet.kernels.threads import Team, thread_limit
 
 LARGE = 1e12

@@ -55,7 +55,8 @@ HEAD = (
     "output",  # node
     "loss",  # codes
     "optimizer",
-    "batch",
+    "batch",  # rows
+    "rows",  # that the buffers hold
     "slot",  # distance of two optimizer slots
 )
 (
@@ -66,6 +67,7 @@ HEAD = (
     H_LOSS,
     H_OPTIMIZER,
     H_BATCH,
+    H_ROWS,
     H_SLOT,
 ) = range(len(HEAD))
 
@@ -73,9 +75,8 @@ HEAD = (
 RATES = (
     "learning_rate",
     "alpha",
-    "total_weight",  # divide by this instead of the batch's weights; 0: by those
     "step",  # Adam's t, continued
-    "loss",  # sum over batches of loss * rows (of loss alone if `total_weight` is given)
-    "share",  # sum of those factors
+    "loss",  # sum over batches of loss * rows
+    "rows",  # rows used
 )
-R_LEARNING_RATE, R_ALPHA, R_TOTAL_WEIGHT, R_STEP, R_LOSS, R_SHARE = range(len(RATES))
+R_LEARNING_RATE, R_ALPHA, R_STEP, R_LOSS, R_ROWS = range(len(RATES))

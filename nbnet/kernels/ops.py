@@ -41,6 +41,7 @@ from dataclasses import dataclass
 from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import DEPTH, copy_row, run
 from nbnet.kernels.activations import activate, multiply_by_slope
+from nbnet.kernels.barrier import stopped
 from nbnet.kernels.layout import (
     ACT,
     ADD_0,
@@ -345,9 +346,10 @@ def concat_backward(op, nodes, work, panel, v, r0, r1):
 
 @kernel
 def forward(
-    ops, slopes, head, nodes, work, r0, r1, params, x, indices, indptr, order, first, last, general
-):
-    """Values of all nodes for buffer rows `r0` to `r1`.
+    ops, slopes, head, nodes, work, r0, r1,
+    params, x, indices, indptr, order, first, last, sync, general,
+):  # fmt: skip
+    """Values of all nodes for buffer rows `r0` to `r1`; cut short by the stop flag.
 
     Parameters
     ----------
@@ -361,11 +363,14 @@ def forward(
     params : (P,) in engine layout
     x, indices, indptr : X, flat, or CSR
     order, first, last : buffer row r holds row ``order[first + r]`` of X, up to ``order[last]``
+    sync : the threads' flags, see `barrier`
     general : None or 1
         None where all ops are plain (see ``Op.plain``).
     """
     v, panel = head[H_LANES], head[H_PANEL]
     for k in range(ops.shape[0]):
+        if stopped(sync):
+            return
         op = ops[k]
         code = op[CODE]
         if code == INPUT:
@@ -395,13 +400,15 @@ def forward(
 
 
 @kernel
-def backward(ops, slopes, head, nodes, work, r0, r1, mirror, scratch, general):
+def backward(ops, slopes, head, nodes, work, r0, r1, mirror, scratch, sync, general):
     """Gradients at all nodes from that at the output; parameters as `forward`.
 
     `mirror` holds the transposed weights, `scratch` room for a panel of this block of rows.
     """
     v, panel = head[H_LANES], head[H_PANEL]
     for k in range(ops.shape[0] - 1, -1, -1):
+        if stopped(sync):
+            return
         op = ops[k]
         code = op[CODE]
         if op[ADD_0] < 0 and op[ADD_1] < 0:

@@ -11,11 +11,13 @@
 a. Every number is computed by one thread, by the same machine code and in the same order whatever
    the number of threads; so results are bitwise the same for any number.
 b. Threads are Python threads that run `train` with their own `tid` without the GIL; they meet in
-   `_barrier` twice a step. One thread runs the same code and never waits.
-c. Nothing raises. `train` returns a status; a set stop flag ends all threads at the next block,
-   tile or barrier, so that Ctrl-C is answered at any size of data.
+   `barrier` twice a step. One thread runs the same code and never waits.
+c. Nothing raises. `train` returns a status; a set stop flag ends all threads at the next op of a
+   block, tile or barrier, so that Ctrl-C is answered at any size of data.
 d. A row's loss and gradient are multiplied by its weight and by 1 / (sum of the batch's weights)
    here and nowhere else.
+e. The buffers hold a limited number of rows. A larger batch goes through them in parts: each runs
+   both phases, but as long as parts are to come, phase 2 only adds up the gradient.
 """
 
 from __future__ import annotations
@@ -23,16 +25,8 @@ from __future__ import annotations
 import numpy as np
 
 from nbnet.kernels._jit import kernel
-from nbnet.kernels._tile import (
-    DEPTH,
-    ROWS,
-    atomic_load,
-    atomic_store,
-    pause,
-    run,
-    transpose_block,
-    yield_core,
-)
+from nbnet.kernels._tile import DEPTH, ROWS, run, transpose_block
+from nbnet.kernels.barrier import barrier, stopped
 from nbnet.kernels.layout import (
     BIAS,
     BIAS_TASK,
@@ -44,6 +38,7 @@ from nbnet.kernels.layout import (
     H_OPTIMIZER,
     H_OUTPUT,
     H_PANEL,
+    H_ROWS,
     H_SLOT,
     H_TARGETS,
     IN_0,
@@ -53,9 +48,8 @@ from nbnet.kernels.layout import (
     R_ALPHA,
     R_LEARNING_RATE,
     R_LOSS,
-    R_SHARE,
+    R_ROWS,
     R_STEP,
-    R_TOTAL_WEIGHT,
     SPARSE_TASK,
     TASK_KIND,
     TASK_N_ROWS,
@@ -77,7 +71,6 @@ __all__ = [
     "FINISHED",
     "NON_FINITE",
     "STOPPED",
-    "SYNC_STRIDE",
     "TASK_ROWS",
     "predict",
     "train",
@@ -87,7 +80,6 @@ FINISHED, NON_FINITE, STOPPED = range(3)
 
 BLOCK = 64  # rows a thread takes at a time
 TASK_ROWS = 64  # rows of a weight matrix a task takes at a time: with three panels, 12 KiB
-SYNC_STRIDE = 8  # int64 numbers between two threads' flags: a cache line each
 
 # --- Phase 1: rows -----------------------------------------------------------------------------
 
@@ -176,11 +168,28 @@ def _sparse_gradient(op, head, nodes, work, x, indices, indptr, order, first, la
 
 
 @kernel
+def _over_parts(gradient, collected, begun, more):
+    """Add up a run of the gradient over a batch's parts; after the last it is in `gradient`."""
+    if more and begun:
+        for i in range(gradient.size):
+            collected[i] += gradient[i]
+    elif more:
+        for i in range(gradient.size):
+            collected[i] = gradient[i]
+    elif begun:
+        for i in range(gradient.size):
+            gradient[i] += collected[i]
+
+
+@kernel
 def _parameters(
-    task, head, nodes, ops, x, indices, indptr, order, first, last,
-    l2, params, mirror, state, work, scratch, hyper, general,
+    task, head, nodes, ops, x, indices, indptr, order, first, last, begun, more,
+    l2, params, mirror, state, collected, work, scratch, hyper, general,
 ):  # fmt: skip
-    """Gradient, penalty and optimizer step for one task; returns the sum of squared weights."""
+    """Gradient of one task, and after the batch's last part penalty and optimizer step.
+
+    Returns the sum of squared weights, 0 if there is no penalty.
+    """
     op = ops[task[TASK_OP]]
     v, panel = head[H_LANES], head[H_PANEL]
     out = nodes[op[OUT]]
@@ -191,7 +200,11 @@ def _parameters(
             gradient = run(scratch, 0, v)
             column_sums(run(work, out[DELTA] + p * panel, rows * v), v, gradient)
             at = op[BIAS] + p * v
-            update(head[H_OPTIMIZER], run(params, at, v), gradient, state, at, head[H_SLOT], hyper)
+            _over_parts(gradient, run(collected, at, v), begun, more)
+            if not more:
+                update(
+                    head[H_OPTIMIZER], run(params, at, v), gradient, state, at, head[H_SLOT], hyper
+                )
         return squares
     row, n = task[TASK_ROW], task[TASK_N_ROWS] * v
     if task[TASK_KIND] == SPARSE_TASK:
@@ -210,6 +223,9 @@ def _parameters(
         p = task[TASK_PANEL] + k
         at = op[WEIGHTS] + (p * op[INPUTS] + row) * v
         weights, gradient = run(params, at, n), run(scratch, k * n, n)
+        _over_parts(gradient, run(collected, at, n), begun, more)
+        if more:
+            continue
         if l2 != 0:
             squares += _add_penalty(gradient, weights, params.dtype.type(l2))
         update(head[H_OPTIMIZER], weights, gradient, state, at, head[H_SLOT], hyper)
@@ -221,38 +237,14 @@ def _parameters(
     return squares
 
 
-# --- Threads -----------------------------------------------------------------------------------
-
-
-@kernel
-def _stopped(sync, n_threads):
-    return atomic_load(sync, n_threads * SYNC_STRIDE) != 0
-
-
-@kernel
-def _barrier(sync, tid, n_threads, phase):
-    """Wait until all threads have come to `phase`; False if the stop flag was set meanwhile."""
-    atomic_store(sync, tid * SYNC_STRIDE, phase)
-    for other in range(n_threads):
-        spins = 0
-        while atomic_load(sync, other * SYNC_STRIDE) < phase:
-            spins += 1
-            if spins < 2000:
-                pause()
-            else:  # the other thread may be waiting for this very core
-                yield_core()
-            if _stopped(sync, n_threads):
-                return False
-    return True
-
-
 # --- Entry points ------------------------------------------------------------------------------
 
 
 @kernel(cache=True)
 def train(
     tid, n_threads, head, nodes, ops, slopes, tasks, bounds, x, indices, indptr, y, weights, order,
-    settings, rates, hyper, params, mirror, state, work, scratch, row_loss, squares, general, sync,
+    settings, rates, hyper, params, mirror, state, collected, work, scratch, row_loss, squares,
+    general, sync,
 ):  # fmt: skip
     """Thread `tid`'s share of an epoch: one step per consecutive slice of `order`.
 
@@ -272,9 +264,10 @@ def train(
     rates : (len(RATES),) float64; thread 0 reports here
     hyper : (n_threads, HYPER)
     params, mirror, state : engine layout, changed
+    collected : like `params`, or empty if no batch has more rows than the buffers
     work : flat values and gradients of all nodes
     scratch : (n_threads, head scratch)
-    row_loss : (>= batch,) float64
+    row_loss : (rows of the buffers,) float64
     squares : (tasks,) float64
     general : None if all ops are plain, else 1
     sync : int64 flags, all zero at the start, the last one stops
@@ -289,69 +282,66 @@ def train(
     my_scratch, my_hyper = scratch[tid], hyper[tid]
     t = rates[R_STEP]
     phase = 0
-    for first in range(0, n_order, batch):
-        last = min(first + batch, n_order)
-        total = float(last - first)
+    for start in range(0, n_order, batch):
+        stop = min(start + batch, n_order)
+        total = float(stop - start)
         if weights.size > 0:
             total = 0.0
-            for i in range(first, last):
-                total += weights[data_row(order, i, last)]
-        share = float(last - first)
-        if rates[R_TOTAL_WEIGHT] > 0:
-            total = rates[R_TOTAL_WEIGHT]
-            share = 1.0
+            for i in range(start, stop):
+                total += weights[data_row(order, i, stop)]
         if total == 0.0:
             continue
-        # A gradient collected over several batches gets the penalty once.
-        once = head[H_OPTIMIZER] != GRADIENT or first == 0
-        alpha = rates[R_ALPHA] if once else 0.0
         t += 1
         prepare(head[H_OPTIMIZER], rates[R_LEARNING_RATE], settings, t, my_hyper)
 
-        tiles = (last - first + ROWS - 1) // ROWS
-        mine = tiles * (tid + 1) // n_threads * ROWS
-        for r0 in range(tiles * tid // n_threads * ROWS, mine, BLOCK):
-            if _stopped(sync, n_threads):
-                return STOPPED
-            r1 = min(r0 + BLOCK, mine)
-            forward(
-                ops, slopes, head, nodes, work, r0, r1,
-                params, x, indices, indptr, order, first, last, general,
-            )  # fmt: skip
-            _rows_loss(
-                head, nodes, y, weights, order, first, last, r0, r1, 1.0 / total,
-                work, my_scratch, row_loss,
-            )  # fmt: skip
-            backward(ops, slopes, head, nodes, work, r0, r1, mirror, my_scratch, general)
-        phase += 1
-        if not _barrier(sync, tid, n_threads, phase):
-            return STOPPED
-
         loss = 0.0
-        for r in range(last - first):
-            loss += row_loss[r]
-        loss /= total
-        if not np.isfinite(loss):
-            if tid == 0:
-                rates[R_LOSS] = loss
-            return NON_FINITE
-        for q in range(bounds[tid], bounds[tid + 1]):
-            if _stopped(sync, n_threads):
+        for first in range(start, stop, head[H_ROWS]):
+            last = min(first + head[H_ROWS], stop)
+            tiles = (last - first + ROWS - 1) // ROWS
+            mine = tiles * (tid + 1) // n_threads * ROWS
+            for r0 in range(tiles * tid // n_threads * ROWS, mine, BLOCK):
+                r1 = min(r0 + BLOCK, mine)
+                forward(
+                    ops, slopes, head, nodes, work, r0, r1,
+                    params, x, indices, indptr, order, first, last, sync, general,
+                )  # fmt: skip
+                _rows_loss(
+                    head, nodes, y, weights, order, first, last, r0, r1, 1.0 / total,
+                    work, my_scratch, row_loss,
+                )  # fmt: skip
+                backward(ops, slopes, head, nodes, work, r0, r1, mirror, my_scratch, sync, general)
+                if stopped(sync):
+                    return STOPPED
+            phase += 1
+            if not barrier(sync, tid, n_threads, phase):
                 return STOPPED
-            squares[q] = _parameters(
-                tasks[q], head, nodes, ops, x, indices, indptr, order, first, last,
-                alpha / total, params, mirror, state, work, my_scratch, my_hyper, general,
-            )  # fmt: skip
-        phase += 1
-        if not _barrier(sync, tid, n_threads, phase):
-            return STOPPED
+
+            part = 0.0
+            for r in range(last - first):
+                part += row_loss[r]
+            loss += part / total
+            if not np.isfinite(loss):
+                if tid == 0:
+                    rates[R_LOSS] = loss
+                return NON_FINITE
+            for q in range(bounds[tid], bounds[tid + 1]):
+                squares[q] = _parameters(
+                    tasks[q], head, nodes, ops, x, indices, indptr, order, first, last,
+                    first > start, last < stop, rates[R_ALPHA] / total, params, mirror, state,
+                    collected, work, my_scratch, my_hyper, general,
+                )  # fmt: skip
+                if stopped(sync):
+                    return STOPPED
+            phase += 1
+            if not barrier(sync, tid, n_threads, phase):
+                return STOPPED
         if tid == 0:
             penalty = 0.0
             for q in range(squares.size):
                 penalty += squares[q]
-            loss += 0.5 * alpha / total * penalty
-            rates[R_LOSS] += loss * share
-            rates[R_SHARE] += share
+            loss += 0.5 * rates[R_ALPHA] / total * penalty
+            rates[R_LOSS] += loss * (stop - start)
+            rates[R_ROWS] += stop - start
             rates[R_STEP] = t
     return FINISHED
 
@@ -376,13 +366,13 @@ def predict(
     raw = run(scratch[tid], 0, n)
     r0 = tid * BLOCK  # of `work`, where this thread's block lies
     for start in range(tid * BLOCK, n_rows, n_threads * BLOCK):
-        if _stopped(sync, n_threads):
+        if stopped(sync):
             return STOPPED
         last = min(start + BLOCK, n_rows)
         r1 = r0 + (last - start + ROWS - 1) // ROWS * ROWS
         forward(
             ops, slopes, head, nodes, work, r0, r1,
-            params, x, indices, indptr, order, start - r0, last, general,
+            params, x, indices, indptr, order, start - r0, last, sync, general,
         )  # fmt: skip
         for i in range(start, last):
             _raw_row(head, nodes, work, r0 + i - start, raw)

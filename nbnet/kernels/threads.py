@@ -17,7 +17,7 @@ from numba import config
 from numba.np.ufunc import parallel
 
 from nbnet.kernels._jit import COMPILED
-from nbnet.kernels.step import SYNC_STRIDE
+from nbnet.kernels.barrier import SYNC_STRIDE
 
 __all__ = ["Team", "thread_limit"]
 
