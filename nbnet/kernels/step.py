@@ -266,7 +266,7 @@ def train(
     params, mirror, state : engine layout, changed
     collected : like `params`, or empty if no batch has more rows than the buffers
     work : flat values and gradients of all nodes
-    scratch : (n_threads, head scratch)
+    scratch : (n_threads, room for a task, a panel of a block, or two rows of raw outputs)
     row_loss : (rows of the buffers,) float64
     squares : (tasks,) float64
     general : None if all ops are plain, else 1
