@@ -457,7 +457,7 @@ class Trainer:
         params = network._check_params(params)
         dtype = params.dtype
         self._network = network
-        self._samples = samples = _Samples.of(X, network.n_features, dtype)
+        samples = _Samples.of(X, network.n_features, dtype)
         self.n_samples = samples.n
         if samples.n == 0:
             raise ValueError("X must have at least one row to learn from, got 0")

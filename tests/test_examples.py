@@ -26,7 +26,10 @@ def quickstart(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_quickstart_fails_where_the_curves_differ(quickstart, monkeypatch, capsys, tmp_path):
     ours = quickstart.MLPClassifier
-    other_seed = lambda **parameters: ours(**{**parameters, "random_state": 1})  # noqa: E731
+
+    def other_seed(**parameters):
+        return ours(**{**parameters, "random_state": 1})
+
     monkeypatch.setattr(quickstart, "MLPClassifier", other_seed)
     assert quickstart.main() == 1
     assert "DISAGREE" in capsys.readouterr().err

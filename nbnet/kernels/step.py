@@ -259,7 +259,7 @@ def train(
     indices, indptr : of a CSR X, else empty
     y : (N * T,) targets
     weights : (N,) or empty
-    order : (M,) int64 rows of X; empty: all in order
+    order : (M,) int64 rows of X
     settings : float64, the optimizer's
     rates : (len(RATES),) float64; thread 0 reports here
     hyper : (n_threads, HYPER)
@@ -278,12 +278,11 @@ def train(
         ``FINISHED``, ``NON_FINITE`` (a batch loss is; its step was not made) or ``STOPPED``.
     """
     batch = head[H_BATCH]
-    n_order = order.size if order.size > 0 else y.size // head[H_TARGETS]
     my_scratch, my_hyper = scratch[tid], hyper[tid]
     t = rates[R_STEP]
     phase = 0
-    for start in range(0, n_order, batch):
-        stop = min(start + batch, n_order)
+    for start in range(0, order.size, batch):
+        stop = min(start + batch, order.size)
         total = float(stop - start)
         if weights.size > 0:
             total = 0.0
