@@ -1,15 +1,17 @@
-"""A process of its own for one system, so that its threads cannot disturb another's.
+"""A process of its own for what is measured, so that its threads cannot disturb another's.
 
-``Worker`` is the near end. The far end, ``python -m benchmarks.worker``, reads one JSON object a
-line and answers each with one:
+``Worker`` is the near end. The far end, ``python -m benchmarks.worker``, holds one object. It reads
+one JSON object a line and answers each with one:
 
-    {"call": "load", "system": "jax", "workload": {...}}  prepare; answers {}
-    {"call": "train", "epochs": 3}                        answers {"seconds": ..., "losses": [...]}
-    {"call": "peak", "system": "torch", "sizes": [...]}   answers {"gflops": ...}
+    {"call": "load", "factory": "benchmarks.systems:make", "arguments": {...}}
+        makes the object; answers {}
+    {"call": "train", "arguments": {"epochs": 3}}
+        calls that method of it; answers {"seconds": what the call took, "result": what it returned}
 
 An exception there answers {"error": traceback} and is raised here.
 """
 
+import importlib
 import json
 import os
 import subprocess
@@ -21,7 +23,7 @@ from typing import Any
 
 
 class Worker:
-    """The near end: ``with Worker() as worker: worker.ask("train", epochs=3)``."""
+    """The near end: ``with Worker() as worker: worker.load(...); worker.ask("train", epochs=3)``."""
 
     def __init__(self, **environment: str):
         self.process = subprocess.Popen(
@@ -33,15 +35,22 @@ class Worker:
             env={**os.environ, **environment},
         )
 
+    def load(self, factory: str, **arguments: Any) -> None:
+        self._send({"call": "load", "factory": factory, "arguments": arguments})
+
     def ask(self, call: str, **arguments: Any) -> dict[str, Any]:
-        self.process.stdin.write(json.dumps({"call": call, **arguments}) + "\n")
+        return self._send({"call": call, "arguments": arguments})
+
+    def _send(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the worker ended with status {self.process.wait()} in {call!r}")
+            status = self.process.wait()
+            raise RuntimeError(f"the worker ended with status {status} in {request['call']!r}")
         answer = json.loads(line)
         if "error" in answer:
-            raise RuntimeError(f"the worker failed in {call!r}\n{answer['error']}")
+            raise RuntimeError(f"the worker failed in {request['call']!r}\n{answer['error']}")
         return answer
 
     def __enter__(self) -> "Worker":
@@ -53,50 +62,23 @@ class Worker:
         self.process.wait()
 
 
-def peak(system: str, sizes: list[int]) -> float:
-    """Best rate of a square float32 matrix product, in 10⁹ operations a second."""
-    import numpy as np
-
-    product = np.dot
-    if system == "torch":
-        import torch
-
-        product = torch.matmul
-    best = 0.0
-    for size in sizes:
-        A = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
-        A = torch.from_numpy(A) if system == "torch" else A
-        for _ in range(6):
-            start = time.perf_counter()
-            product(A, A)
-            best = max(best, 2 * size**3 / (time.perf_counter() - start) / 1e9)
-    return best
-
-
 def serve(requests, answers) -> None:
     """Answer the requests until there are no more; the far end."""
-    from benchmarks.systems import SYSTEMS, parse
-    from benchmarks.workloads import Workload
-
-    trained = None
+    subject = None
     for line in requests:
         request = json.loads(line)
+        call, arguments = request["call"], request["arguments"]
         try:
-            match request["call"]:
-                case "load":
-                    system, threads = parse(request["system"])
-                    workload = request["workload"]
-                    workload["hidden"] = tuple(workload["hidden"])
-                    trained = SYSTEMS[system](Workload(**workload), threads)
-                    answer = {}
-                case "train":
-                    start = time.perf_counter()
-                    losses = trained.train(request["epochs"])
-                    answer = {"seconds": time.perf_counter() - start, "losses": list(losses)}
-                case "peak":
-                    answer = {"gflops": peak(request["system"], request["sizes"])}
-                case call:
-                    raise ValueError(f"unknown call {call!r}")
+            if call == "load":
+                subject = None  # its memory is free for the next
+                module, _, name = request["factory"].partition(":")
+                subject = getattr(importlib.import_module(module), name)(**arguments)
+                answer = {}
+            else:
+                method = getattr(subject, call)
+                start = time.perf_counter()
+                result = method(**arguments)
+                answer = {"seconds": time.perf_counter() - start, "result": result}
         except Exception:
             answer = {"error": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")
