@@ -1,4 +1,4 @@
-"""Throughput against width, batch and depth: is there a cliff anywhere?
+"""Throughput against width, batch and depth, to see that there is no cliff anywhere.
 
 One network, 54-256-256-7 in batches of 256, of which one thing changes at a time: the width of its
 two hidden layers from 1 to 2,048, the batch from 1 to 8,192, the number of hidden layers from 0 to
@@ -40,7 +40,7 @@ def point(curve: str, value: int) -> Workload:
     batch = value if curve == "batch" else BATCH
     depth = value if curve == "depth" else DEPTH
     network = Workload(
-        f"{curve} {value}", batch, 54, depth * (width,), 7, batch, 2, AXES[curve]
+        f"{curve} {value}", batch, 54, depth * (width,), 7, batch, 4, AXES[curve]
     )  # fmt: skip
     seconds = network.flops_per_epoch / RATE + BATCH_SECONDS * (1 + depth)
     batches = min(max(2, round(EPOCH_SECONDS / seconds)), 400)
@@ -61,14 +61,12 @@ def draw(result: dict, path: Path) -> None:
     figure, panels = pyplot.subplots(1, len(result["curves"]), figsize=(13, 4), sharey=True)
     for axes, (curve, points) in zip(panels, result["curves"].items(), strict=True):
         for system in result["systems"]:
-            lines = [
-                (p["value"], p["systems"][system]["gflops"])
-                for p in points
-                if system in p["systems"]
-            ]
+            rates = [point["systems"][system]["gflops"] for point in points]
+            values = [point["value"] for point in points]
             strong = {"color": "black", "linewidth": 2.2} if system == "nbnet" else {}
-            axes.plot(*zip(*lines, strict=True), marker="o", ms=3, label=label(system), **strong)
-        axes.set_xscale("linear" if curve == "depth" else "log", **({} if curve == "depth" else {"base": 2}))
+            axes.plot(values, rates, marker="o", markersize=3, label=label(system), **strong)
+        if curve != "depth":
+            axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xlabel(AXES[curve])
         axes.grid(alpha=0.3)
@@ -87,32 +85,23 @@ def main() -> int:
     with program.open_workers(options.systems) as workers:
         for curve, values in CURVES.items():
             result["curves"][curve] = points = []
-            print(f"\n{AXES[curve]:40}" + "".join(f"{name:>10}" for name in options.systems))
-            for value in (values[:: len(values) - 1] if options.quick else values):
+            for value in values[:5:4] if options.quick else values:
                 workload = point(curve, value)
                 if options.quick:
                     workload = workload.smaller(300)
                 measured = measure(workload, workers, options.repeats, options.turn_seconds)
                 compare(measured, peak=1.0)
-                rates = {name: run["gflops"] for name, run in measured["systems"].items()}
-                points.append(
-                    {
-                        "value": value,
-                        "n_samples": workload.n_samples,
-                        "equal": measured["equal"],
-                        "systems": {
-                            name: {"gflops": rate, "median_ms": measured["systems"][name]["median_ms"]}
-                            for name, rate in rates.items()
-                        },
-                    }
-                )
-                print(
-                    f"{value:>10}{workload.n_samples:>12,} rows{'':13}"
-                    + "".join(f"{rate:10.2f}" for rate in rates.values())
-                    + ("" if measured["equal"] else "  UNEQUAL")
-                )
-    program.save(result, options.json)
-    return 0 if all(p["equal"] for points in result["curves"].values() for p in points) else 1
+                runs = measured["systems"]
+                for run in runs.values():  # thousands of numbers otherwise
+                    del run["ms_per_epoch"], run["losses"], run["first_call_seconds"]
+                points.append({"value": value, **measured})
+                columns = {
+                    "ms/epoch": lambda run: f"{run['median_ms']:.2f}",
+                    "GF/s": lambda run: f"{run['gflops']:.2f}",
+                }
+                program.show(f"{curve} {value:,}", runs, columns)
+    curves = result["curves"].values()
+    return program.finish(result, options.json, (point for points in curves for point in points))
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -103,18 +103,20 @@ def main() -> int:
             answer = fit(folder, case)
             runs[case]["extra"].append(answer["extra"])
             runs[case] |= {"seconds": answer["seconds"], "loss": answer["loss"]}
-    for case, run in runs.items():
+    for run in runs.values():
         reference = runs["sklearn, array"]["loss"]
         run["equal"] = abs(run["loss"] / reference - 1) <= LOSS_TOLERANCE
         run["multiple_of_X"] = {
             kind: statistics.median(extra[kind] for extra in run["extra"]) / result["bytes_of_X"]
             for kind in run["extra"][0]
         }
-        shown = ", ".join(f"{kind} {times:.2f}" for kind, times in run["multiple_of_X"].items())
-        print(f"{case:16} extra, as a multiple of X: {shown}{'' if run['equal'] else '  UNEQUAL'}")
+    columns = {
+        kind: lambda run, kind=kind: f"{run['multiple_of_X'][kind]:.2f}"
+        for kind in runs[cases[0]]["multiple_of_X"]
+    }
+    program.show("extra, times X", runs, columns)
     result["fits"] = runs
-    program.save(result, options.json)
-    return 0 if all(run["equal"] for run in runs.values()) else 1
+    return program.finish(result, options.json, runs.values())
 
 
 def fit(folder: str, case: str) -> dict[str, Any]:

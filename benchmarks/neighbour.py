@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks import program
-from benchmarks.training import agree, take_turn
+from benchmarks.training import agree, take_turn, tolerances
 from benchmarks.workloads import WORKLOADS
 
 EPOCHS = 2
@@ -73,20 +73,19 @@ def main() -> int:
                 runs[name] |= curves
             result["workloads"][workload.name] = runs
             reference = runs.get("sklearn") or next(iter(runs.values()))
-            print(f"\n{workload.name}{'ms/epoch':>20}{'disturbed':>12}{'ratio':>8}")
             for name, run in runs.items():
-                quiet, disturbed = (
-                    statistics.median(run[key]) for key in ("quiet_ms", "disturbed_ms")
-                )
-                run |= {"median_ms": quiet, "ratio": disturbed / quiet}
-                run["equal"] = agree(run, reference, workload.dtype)
-                print(
-                    f"{name:12}{quiet:10.2f}{disturbed:12.2f}{run['ratio']:8.2f}"
-                    f"{'' if run['equal'] else '  UNEQUAL'}"
-                )
-    program.save(result, options.json)
-    equal = (run["equal"] for runs in result["workloads"].values() for run in runs.values())
-    return 0 if all(equal) else 1
+                for key in ("quiet", "disturbed"):
+                    run[f"median_{key}_ms"] = statistics.median(run[f"{key}_ms"])
+                run["ratio"] = run["median_disturbed_ms"] / run["median_quiet_ms"]
+                run["equal"] = agree(run, reference, tolerances(name, workload))
+            columns = {
+                "quiet, ms/epoch": lambda run: f"{run['median_quiet_ms']:.2f}",
+                "disturbed": lambda run: f"{run['median_disturbed_ms']:.2f}",
+                "ratio": lambda run: f"{run['ratio']:.2f}",
+            }
+            program.show(workload.name, runs, columns)
+    measured = result["workloads"].values()
+    return program.finish(result, options.json, (run for runs in measured for run in runs.values()))
 
 
 if __name__ == "__main__":

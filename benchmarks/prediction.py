@@ -78,17 +78,15 @@ def main() -> int:
                 runs[name]["seconds"] += answer["result"]
             program.medians(runs, "seconds", "median_seconds")
             result["rows"][str(rows)] = runs
-            print(f"\n{rows:,} rows{'microseconds':>30}{'× nbnet':>10}")
-            for name, run in runs.items():
+            for run in runs.values():
                 del run["seconds"]  # thousands
-                print(
-                    f"{name:12}{1e6 * run['median_seconds']:30.1f}"
-                    f"{run.get('ratio_to_nbnet', float('nan')):10.2f}"
-                    f"{'' if run['equal'] else '  UNEQUAL'}"
-                )
-    program.save(result, options.json)
-    equal = (run["equal"] for runs in result["rows"].values() for run in runs.values())
-    return 0 if all(equal) else 1
+            columns = {
+                "microseconds": lambda run: f"{1e6 * run['median_seconds']:.1f}",
+                "largest difference": lambda run: f"{run['largest_difference']:.1e}",
+            }
+            program.show(f"{rows:,} rows", runs, columns)
+    measured = result["rows"].values()
+    return program.finish(result, options.json, (run for runs in measured for run in runs.values()))
 
 
 if __name__ == "__main__":

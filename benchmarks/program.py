@@ -6,13 +6,15 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
 from benchmarks.systems import PACKAGES, available, parse
 from benchmarks.worker import Worker
+
+Column = Callable[[dict[str, Any]], str]
 
 PAUSE_SECONDS = 0.05  # between turns: thread pools stop spinning
 
@@ -92,6 +94,20 @@ def medians(runs: dict[str, dict[str, Any]], values: str, median: str) -> None:
     if "nbnet" in runs:
         for run in runs.values():
             run["ratio_to_nbnet"] = run[median] / runs["nbnet"][median]
+
+
+def show(title: str, runs: dict[str, dict[str, Any]], columns: dict[str, Column]) -> None:
+    """Print a table: one row a run, and columns by their heads."""
+    print(f"\n{title:20}" + "".join(f"{head:>20}" for head in columns))
+    for name, run in runs.items():
+        cells = "".join(f"{cell(run):>20}" for cell in columns.values())
+        print(f"{name:20}{cells}{'' if run['equal'] else '  UNEQUAL'}")
+
+
+def finish(result: dict[str, Any], path: str | None, runs: Iterable[dict[str, Any]]) -> int:
+    """Write the result; return the exit status, 1 if any run did not do the same work."""
+    save(result, path)
+    return 0 if all(run["equal"] for run in runs) else 1
 
 
 def save(result: dict[str, Any], path: str | None) -> None:

@@ -83,16 +83,16 @@ def main() -> int:
             runs[name]["scores"] = answer["result"]
     result["searches"] = runs
     reference = runs["sklearn, loky"]["scores"]
-    for name, run in runs.items():
+    for run in runs.values():
         run["median_seconds"] = statistics.median(run["seconds"])
         run["best_score"] = max(run["scores"])
         run["equal"] = agree(run["scores"], reference)
-        print(
-            f"{name:20}{run['median_seconds']:8.2f} s   best score {run['best_score']:.4f}"
-            f"{'' if run['equal'] else '  UNEQUAL'}"
-        )
-    program.save(result, options.json)
-    return 0 if all(run["equal"] for run in runs.values()) else 1
+    columns = {
+        "seconds": lambda run: f"{run['median_seconds']:.2f}",
+        "best score": lambda run: f"{run['best_score']:.4f}",
+    }
+    program.show("", runs, columns)
+    return program.finish(result, options.json, runs.values())
 
 
 def search(library: str, backend: str, quick: bool, environment: dict[str, str]) -> dict[str, Any]:

@@ -134,9 +134,7 @@ class Bare:
             return np.ascontiguousarray(np.swapaxes(pieces, -1, -2).reshape(array.shape))
 
         weights, biases = self.workload.initial_parameters(rng)
-        return tuple(
-            [*map(piece_major, arrays[:-1]), arrays[-1]] for arrays in (weights, biases)
-        )
+        return tuple([*map(piece_major, arrays[:-1]), arrays[-1]] for arrays in (weights, biases))
 
     def train(self, epochs: int) -> dict[str, list[float]]:
         rng = np.random.RandomState(SEED)
@@ -432,7 +430,9 @@ class Jax(Bare):
         return self.jax.tree.map(lambda array: array[rows] if array.size else array, data)
 
     def parameters(self, weights, biases):
-        return [(self.jnp.asarray(W), self.jnp.asarray(b)) for W, b in zip(weights, biases, strict=True)]
+        return [
+            (self.jnp.asarray(W), self.jnp.asarray(b)) for W, b in zip(weights, biases, strict=True)
+        ]
 
     def start(self, weights, biases):
         params = self.parameters(weights, biases)
@@ -461,6 +461,7 @@ class Jax(Bare):
         from jax.flatten_util import ravel_pytree
 
         start, self.unravel = ravel_pytree(self.parameters(weights, biases))
+
         def loss_and_gradient(vector):
             loss, gradient = self.compiled_objective(vector, self.rows)
             return float(loss), np.asarray(gradient)

@@ -23,7 +23,10 @@ from typing import Any
 
 
 class Worker:
-    """The near end: ``with Worker() as worker: worker.load(...); worker.ask("train", epochs=3)``."""
+    """The near end; its process ends with the block.
+
+    ``with Worker() as worker: worker.load("benchmarks.systems:make", ...); worker.ask("train")``
+    """
 
     def __init__(self, **environment: str):
         self.process = subprocess.Popen(

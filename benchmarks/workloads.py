@@ -161,10 +161,8 @@ class Workload:
             biases.append(rng.uniform(-bound, bound, columns).astype(self.dtype))
         return weights, biases
 
-    def split(
-        self, rng: np.random.RandomState, y: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to train on and, with `early_stopping`, rows held out, as scikit-learn draws them."""
+    def split(self, rng: np.random.RandomState, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows to train on and, with `early_stopping`, to score, as scikit-learn draws them."""
         rows = np.arange(self.n_samples)
         if not self.early_stopping:
             return rows, rows[:0]

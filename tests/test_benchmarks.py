@@ -1,79 +1,182 @@
 """A benchmark that compares unequal work would be worse than none."""
 
 import copy
+import dataclasses
+import json
+import os
 
 import numpy as np
 import pytest
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from benchmarks import report
-from benchmarks.systems import parse
-from benchmarks.training import compare
+from benchmarks import curves, memory, report, search, systems
+from benchmarks.program import PROCESSORS, turns
+from benchmarks.systems import can, label, parse
+from benchmarks.training import agree, compare, tolerances
 from benchmarks.worker import Worker
-from benchmarks.workloads import LEARNING_RATE, SEED, WORKLOADS, Workload
+from benchmarks.workloads import SEED, VALIDATION_FRACTION, VARIANTS, WORKLOADS, Workload
 
+ALL = {**WORKLOADS, **VARIANTS}
 SMALL = Workload("small", 50, 6, (5, 4), 3, 20, 2, "a test")
+EARLY = dataclasses.replace(SMALL, early_stopping=True)
+MAXOUT = dataclasses.replace(SMALL, activation="maxout", pieces=3)
 
 
-def test_initial_parameters_are_those_of_scikit_learn():
-    X, y = SMALL.data()
-    model = MLPClassifier(
-        SMALL.hidden, batch_size=20, learning_rate_init=1e-30, max_iter=1, random_state=SEED
-    )
+# --- The workloads draw what scikit-learn draws
+
+
+@pytest.mark.parametrize(
+    "workload",
+    [
+        SMALL,
+        dataclasses.replace(SMALL, activation="logistic"),
+        dataclasses.replace(SMALL, dtype="float64", n_classes=2),
+        dataclasses.replace(SMALL, loss="squared_error", n_classes=1),
+    ],
+)
+def test_initial_parameters_are_those_of_scikit_learn(workload):
+    kind = MLPRegressor if workload.is_regression else MLPClassifier
+    model = kind(
+        hidden_layer_sizes=workload.hidden, activation=workload.activation, batch_size=20,
+        learning_rate_init=1e-30, max_iter=1, random_state=SEED,
+    )  # fmt: skip
     with pytest.warns(match="Maximum iterations"):
-        model.fit(X, y)  # its steps vanish in float32
+        model.fit(*workload.data())  # its steps vanish
     for ours, theirs in zip(
-        SMALL.initial_parameters(np.random.RandomState(SEED)),
+        workload.initial_parameters(np.random.RandomState(SEED)),
         (model.coefs_, model.intercepts_),
         strict=True,
     ):
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(a, b)
+            assert a.dtype == workload.dtype
 
 
-def test_order_of_rows_is_that_of_scikit_learn():
-    X, y = SMALL.data()
-    settings = {"hidden_layer_sizes": SMALL.hidden, "solver": "sgd", "batch_size": 1, "alpha": 0}
-    settings |= {"momentum": 0, "learning_rate_init": 0.1, "max_iter": 3, "random_state": SEED}
+@pytest.mark.parametrize("workload", [SMALL, EARLY, dataclasses.replace(EARLY, n_classes=2)])
+def test_rows_come_in_the_order_of_scikit_learn(workload):
+    X, y = workload.data()
+    settings = {"hidden_layer_sizes": workload.hidden, "solver": "sgd", "batch_size": 1, "alpha": 0}
+    settings |= {"momentum": 0, "learning_rate_init": 0.1, "random_state": SEED, "max_iter": 3}
+    early = {"early_stopping": True, "validation_fraction": VALIDATION_FRACTION}
     with pytest.warns(match="Maximum iterations"):
-        shuffled = MLPClassifier(**settings).fit(X, y)
+        drawn = MLPClassifier(**settings, **(early if workload.early_stopping else {})).fit(X, y)
     rng = np.random.RandomState(SEED)
-    SMALL.initial_parameters(rng)
-    orders = SMALL.orders(rng)
+    workload.initial_parameters(rng)
+    training, held_out = workload.split(rng, y)
+    assert len(training) == workload.n_training
+    assert sorted([*training, *held_out]) == list(range(workload.n_samples))
+    orders = workload.orders(rng, training)
     rows = np.concatenate([next(orders) for _ in range(3)])
     settings |= {"max_iter": 1, "shuffle": False}
     with pytest.warns(match="Maximum iterations"):
         given = MLPClassifier(**settings).fit(X[rows], y[rows])
-    for a, b in zip(shuffled.coefs_, given.coefs_, strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert given.loss_ == pytest.approx(np.mean(drawn.loss_curve_), rel=1e-5)
 
 
 def test_operations_of_an_epoch():
     # 6-5-4-3: two products for the first layer's 30 weights, three for the others' 20 and 12
     assert SMALL.flops_per_epoch == 50 * 2 * (2 * 30 + 3 * 20 + 3 * 12)
+    # three pieces a unit, which the next layer sees as one
+    assert MAXOUT.flops_per_epoch == 50 * 2 * (2 * 90 + 3 * 60 + 3 * 12)
+    half = dataclasses.replace(SMALL, density=0.5)
+    assert half.flops_per_epoch == 50 * 2 * (2 * 15 + 3 * 20 + 3 * 12)
+    assert EARLY.flops_per_epoch == 45 * 2 * (2 * 30 + 3 * 20 + 3 * 12)
 
 
-def test_batches_cover_the_rows():
-    for workload in (*WORKLOADS.values(), SMALL):
-        rows = np.arange(workload.n_samples)
-        assert np.array_equal(np.concatenate([rows[b] for b in workload.batches]), rows)
-        assert max(len(rows[b]) for b in workload.batches) == workload.batch_size
+@pytest.mark.parametrize("workload", [SMALL, EARLY, *ALL.values()], ids=lambda work: work.name)
+def test_batches_cover_the_rows(workload):
+    rows = np.arange(workload.n_training)
+    assert np.array_equal(np.concatenate([rows[b] for b in workload.batches]), rows)
+    sizes = [len(rows[b]) for b in workload.batches]
+    assert max(sizes) == workload.batch_size
+    assert set(sizes[:-1]) <= {workload.batch_size}
+
+
+@pytest.mark.parametrize("workload", ALL.values(), ids=lambda work: work.name)
+def test_a_workload_survives_json_and_has_every_class(workload):
+    assert Workload.of(json.loads(json.dumps(workload.stored()))) == workload
+    small = workload.smaller(100)
+    X, y = small.data()
+    assert X.shape == (small.n_samples, workload.n_features)
+    assert X.dtype == workload.dtype
+    if not workload.is_regression:
+        assert set(y) == set(range(workload.n_classes))
+
+
+# --- The systems do equal work
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"dtype": "float64"},
+        {"activation": "tanh"},
+        {"loss": "poisson", "n_classes": 1},
+        {"solver": "sgd", "learning_rate": 0.1},
+        {"solver": "lbfgs", "dtype": "float64"},
+        {"weighted": True, "early_stopping": True},
+        {"density": 0.5},
+    ],
+    ids=str,
+)
+def test_nbnet_and_scikit_learn_agree(change):
+    workload = dataclasses.replace(SMALL, **change)
+    runs = {name: systems.make(name, workload.stored()).train(4) for name in ("nbnet", "sklearn")}
+    assert agree(runs["nbnet"], runs["sklearn"], tolerances("nbnet", workload))
+    assert len(runs["nbnet"]["losses"]) == (1 if workload.solver == "lbfgs" else 4)
+    assert len(runs["nbnet"].get("scores", ())) == (4 if workload.early_stopping else 0)
+
+
+def test_a_graph_of_nbnet_agrees_with_scikit_learn():
+    runs = [kind(SMALL, None).train(4) for kind in (systems.NbnetGraph, systems.ScikitLearn)]
+    assert agree(*runs, tolerances("nbnet", SMALL))
+    two = dataclasses.replace(SMALL, n_classes=2, softmax_of_two=True)
+    assert isinstance(systems.make("nbnet", two.stored()), systems.NbnetGraph)
+    assert two.widths == (6, 5, 4, 2)
+
+
+def test_maxout_pieces_first():
+    class Probe(systems.Bare):
+        pass
+
+    weights, biases = MAXOUT.initial_parameters(np.random.RandomState(SEED))
+    ours = Probe(MAXOUT).initial_parameters(np.random.RandomState(SEED))
+    units = MAXOUT.hidden[0]
+    for piece in range(3):
+        columns = slice(piece * units, (piece + 1) * units)
+        np.testing.assert_array_equal(ours[0][0][:, columns], weights[0][:, piece::3])
+        np.testing.assert_array_equal(ours[1][0][columns], biases[0][piece::3])
+    np.testing.assert_array_equal(ours[0][-1], weights[-1])
+
+
+def test_who_can_do_what():
+    assert all(can("nbnet", workload) for workload in ALL.values())
+    missing = {name for name, workload in ALL.items() if not can("sklearn", workload)}
+    assert missing == {
+        *("W1-softmax", "W5-softmax", "W2-leaky-relu", "W2-abs", "W2-maxout-2", "W2-maxout-4"),
+        "W2-absolute",
+    }
+
+
+# --- Comparing
 
 
 @pytest.fixture
 def measured():
     run = {"ms_per_epoch": [2.0, 4.0, 3.0], "first_call_seconds": 0.0, "losses": [1.0, 0.5]}
-    systems = {"nbnet": run, "sklearn": copy.deepcopy(run), "torch-2": copy.deepcopy(run)}
-    return {"workload": dict(SMALL.__dict__), "systems": systems}
+    runs = {"nbnet": run, "sklearn": copy.deepcopy(run), "torch-2": copy.deepcopy(run)}
+    return {"workload": SMALL.stored(), "systems": runs}
 
 
 def test_comparison(measured):
     measured["systems"]["sklearn"]["ms_per_epoch"] = [9.0, 9.0, 1.0]
-    compare(measured, peak=1.0)
+    compare(measured, peak=10.0)
     assert measured["equal"]
     assert measured["systems"]["sklearn"]["ratio_to_nbnet"] == 3.0
-    share = SMALL.flops_per_epoch / 3e-3 / 1e9
-    assert measured["systems"]["nbnet"]["share_of_peak"] == pytest.approx(share)
+    gflops = SMALL.flops_per_epoch / 3e-3 / 1e9
+    assert measured["systems"]["nbnet"]["gflops"] == pytest.approx(gflops)
+    assert measured["systems"]["nbnet"]["share_of_peak"] == pytest.approx(gflops / 10)
 
 
 @pytest.mark.parametrize("losses", [[1.01, 0.5], [1.0, 0.56], [1.0, np.nan]])
@@ -82,8 +185,77 @@ def test_unequal_work_is_found_and_not_reported(measured, losses):
     compare(measured, peak=1.0)
     assert not measured["equal"]
     assert measured["systems"]["nbnet"]["equal"]
-    with pytest.raises(ValueError, match="losses of small do not agree"):
+    with pytest.raises(ValueError, match="results of small do not agree"):
         report.training_table({"workloads": {"small": measured}})
+
+
+def test_float64_is_held_closer(measured):
+    measured["workload"]["dtype"] = "float64"
+    measured["systems"]["nbnet"]["losses"] = [1.0, 0.5001]
+    measured["systems"]["torch-2"]["losses"] = [1.0, 0.5001]  # another formula
+    compare(measured, peak=1.0)
+    assert not measured["systems"]["nbnet"]["equal"]
+    assert measured["systems"]["torch-2"]["equal"]
+
+
+def test_scores_are_compared():
+    run, other = ({"losses": [1.0], "scores": [0.5, score]} for score in (0.9, 0.93))
+    assert agree(run, run, (0.0, 0.0))
+    assert not agree(run, other, (0.0, 0.0))
+
+
+def test_searches_are_compared():
+    assert search.agree([0.9, 0.8], [0.9, 0.805])
+    assert not search.agree([0.9, 0.8], [0.9, 0.78])
+    assert not search.agree([0.9, 0.8], [0.908, 0.8])
+
+
+# --- Measuring
+
+
+def test_turns_begin_with_another_system_each_round():
+    assert "".join(turns(["a", "b", "c"], 4, "test")) == "abc" + "bca" + "cab" + "abc"
+
+
+def test_a_worker_times_a_call_and_passes_errors_on():
+    with Worker(**PROCESSORS["avx2"], NUMBA_CACHE_DIR="nowhere") as worker:
+        worker.load("builtins:str", object="a b c")
+        with pytest.raises(RuntimeError, match="has no attribute 'sleep'"):
+            worker.ask("sleep")
+        answer = worker.ask("split", maxsplit=1)  # it goes on
+        assert answer["result"] == ["a", "b c"]
+        assert answer["seconds"] >= 0
+        worker.load("os:getenv", key="NUMBA_CPU_NAME")
+        assert worker.ask("upper")["result"] == "HASWELL"
+    assert worker.process.poll() == 0
+
+
+def test_memory_is_read_from_this_process():
+    before = memory.resident()
+    held = np.ones(64 * memory.MIB // 8)
+    after = memory.resident()
+    assert after["VmHWM"] - before["VmRSS"] >= 0.9 * held.nbytes
+
+
+def test_points_of_the_curves_are_short():
+    for curve, values in curves.CURVES.items():
+        for value in values:
+            workload = curves.point(curve, value)
+            assert workload.flops_per_epoch < 2e11
+            assert workload.n_samples >= workload.batch_size
+            assert getattr(workload, {"batch": "batch_size"}.get(curve, "hidden")) in (
+                value, (value, value), value * (256,)
+            )  # fmt: skip
+
+
+# --- Showing
+
+
+def test_names_of_systems():
+    assert parse("torch-2") == ("torch", 2)
+    assert parse("nbnet") == ("nbnet", None)
+    assert label("torch-1") == "PyTorch, 1 thread"
+    assert label("sklearn") == "scikit-learn"
 
 
 def test_table(measured):
@@ -94,12 +266,45 @@ def test_table(measured):
     assert "| 3.0 | 3.0 | 30 | 1.0 |" in line
 
 
-def test_a_worker_passes_its_errors_on():
-    with Worker() as worker, pytest.raises(RuntimeError, match="unknown call 'sleep'"):
-        worker.ask("sleep")
+def test_a_system_that_was_left_out_has_a_dash(measured):
+    without = copy.deepcopy(measured)
+    del without["systems"]["sklearn"]
+    for one in (measured, without):
+        compare(one, peak=1.0)
+    *_, first, second = report.training_table(
+        {"workloads": {"all": measured, "some": without}}, main=False
+    ).splitlines()
+    assert "| 3.0 | 3.0 | 3.0 | 1.0 |" in first
+    assert "| 3.0 | – | 3.0 | 1.0 |" in second
 
 
-def test_names_of_systems():
-    assert parse("torch-2") == ("torch", 2)
-    assert parse("nbnet") == ("nbnet", None)
-    assert LEARNING_RATE == 1e-3  # what the README's table says
+def test_a_missing_result_leaves_its_section_out(tmp_path):
+    startup = {
+        "date": "2000-01-01",
+        "machine": {"cpu": "a CPU", "cores": 2, "system": "an OS", "simd": "none known"},
+        "versions": {"nbnet": "0"},
+        "seconds": {"import": 0.5},
+    }
+    (tmp_path / "startup.json").write_text(json.dumps(startup))
+    results = report.load(tmp_path)
+    for text in (report.page(results), report.readme(results)):
+        assert "| import | 0.50 |" in text
+        assert "Training" not in text
+        assert "a CPU (none known), 2 cores, an OS; nbnet 0; 2000-01-01." in text
+
+
+@pytest.mark.parametrize("name", report.DOCUMENTS)
+def test_documents_show_the_results_that_are_kept(name):
+    _, shown, _ = report.region((report.ROOT / name).read_text(encoding="utf-8"))
+    assert shown == report.DOCUMENTS[name](report.load(report.RESULTS))
+
+
+def test_the_picture_is_drawn_from_the_result(tmp_path):
+    runs = {"nbnet": {"gflops": 2.0}, "torch-1": {"gflops": 1.0}}
+    points = [{"value": value, "systems": runs} for value in (1, 2)]
+    result = {"systems": list(runs), "curves": dict.fromkeys(curves.CURVES, points)}
+    curves.draw(result, tmp_path / "curves.svg")
+    picture = (tmp_path / "curves.svg").read_text()
+    assert "PyTorch, 1 thread" in picture
+    assert all(axis in picture for axis in curves.AXES.values())
+    assert os.listdir(tmp_path) == ["curves.svg"]

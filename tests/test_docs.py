@@ -1,11 +1,9 @@
-"""The documents keep their word: links, commands, code blocks, the table of speeds."""
+"""The documents keep their word: links, commands, code blocks."""
 
 import re
 from pathlib import Path
 
 import pytest
-
-from benchmarks import report
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -39,13 +37,6 @@ def test_code_blocks_run(path, tmp_path, monkeypatch):
 )
 def test_readme_has_the_commands(command):
     assert f"    {command}\n" in read(README)
-
-
-def test_readme_shows_the_measured_speed():
-    _, _, rest = read(README).partition(report.BEGIN)
-    region, end, _ = rest.partition(report.END)
-    assert end
-    assert region.strip() == report.stored()
 
 
 def test_architecture_names_every_module():
