@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks import program
-from benchmarks.training import agree, take_turn, tolerances
+from benchmarks.training import agree, take_turn
 from benchmarks.workloads import WORKLOADS
 
 EPOCHS = 2
@@ -73,11 +73,11 @@ def main() -> int:
                 runs[name] |= curves
             result["workloads"][workload.name] = runs
             reference = runs.get("sklearn") or next(iter(runs.values()))
-            for name, run in runs.items():
+            for run in runs.values():
                 for key in ("quiet", "disturbed"):
                     run[f"median_{key}_ms"] = statistics.median(run[f"{key}_ms"])
                 run["ratio"] = run["median_disturbed_ms"] / run["median_quiet_ms"]
-                run["equal"] = agree(run, reference, tolerances(name, workload))
+                run["equal"] = agree(run, reference, workload.dtype)
             columns = {
                 "quiet, ms/epoch": lambda run: f"{run['median_quiet_ms']:.2f}",
                 "disturbed": lambda run: f"{run['median_disturbed_ms']:.2f}",

@@ -10,6 +10,8 @@ PyTorch and JAX are written here as someone who cares for speed would write them
 optimizers, an epoch that is one compiled function, of a sparse X only the entries that are stored.
 """
 
+import itertools
+import math
 import warnings
 from collections.abc import Callable
 from functools import reduce
@@ -254,7 +256,7 @@ class Torch(Bare):
             optimizer = optimizers.SGD(parameters, rate, MOMENTUM, nesterov=True, fused=True)
         else:
             optimizer = optimizers.Adam(parameters, rate, (BETA_1, BETA_2), EPSILON, fused=True)
-        return parameters, optimizer
+        return parameters, optimizer, itertools.count(1)
 
     def batches(self, order):
         """Yield X, y and weights of each batch."""
@@ -279,12 +281,14 @@ class Torch(Bare):
                 yield X[rows], self.targets[rows], weights
 
     def epoch(self, state, order):
-        parameters, optimizer = state
+        parameters, optimizer, steps = state
         total = self.torch.zeros((), dtype=parameters[0].dtype)
         for X, y, weight in self.batches(order):
             loss = self.mean_loss(self.forward(parameters, X), y, weight)
             optimizer.zero_grad()
             loss.backward()
+            # PyTorch adds epsilon after the bias correction, the others before it.
+            optimizer.param_groups[0]["eps"] = EPSILON / math.sqrt(1 - BETA_2 ** next(steps))
             optimizer.step()
             total += loss.detach() * len(y)
         return state, float(total) / len(order)

@@ -9,13 +9,12 @@ very first epoch in the process took longer than the second: compiling, mostly.
 The work is equal: same data, dtype, initial parameters, order of rows, batches (the short last one
 kept), optimizer and epochs, the shuffle counted for all. So the loss curves must agree. They are
 held against scikit-learn's: in float32 the first epoch's loss within 0.1 %, the last within 5 %,
-because rounding is amplified from step to step; in float64 within 1e-8 and 1e-6, but for PyTorch's
-Adam, which adds its epsilon at another place and is held to the former. The scores of held-out rows
-must agree within 0.02. Otherwise the table says UNEQUAL and the exit status is 1. A system that
-does not offer what a workload asks for is left out there.
+because rounding is amplified from step to step; in float64 within 1e-8 and 1e-6. The scores of
+held-out rows must agree within 0.02. Otherwise the table says UNEQUAL and the exit status is 1. A
+system that does not offer what a workload asks for is left out there.
 
     python -m benchmarks.training                          everything that is installed
-    python -m benchmarks.training --set variants           other units, losses, solvers, dtypes, ...
+    python -m benchmarks.training --set variants --repeats 3      other units, losses, solvers, ...
     python -m benchmarks.training --processor avx2 --workloads W2,W3,W4
     python -m benchmarks.training --workloads W1,W5 --systems nbnet,jax --repeats 9
     python -m benchmarks.training --quick                  a smoke test; its times mean nothing
@@ -29,12 +28,12 @@ import tempfile
 import time
 
 from benchmarks import program
-from benchmarks.systems import can, parse
+from benchmarks.systems import can
 from benchmarks.worker import Worker
 from benchmarks.workloads import VARIANTS, WORKLOADS, Workload
 
 # First and last loss, relative.
-ROUNDED, EXACT = (1e-3, 5e-2), (1e-8, 1e-6)
+TOLERANCES = {"float32": (1e-3, 5e-2), "float64": (1e-8, 1e-6)}
 SCORE_TOLERANCE = 0.02
 TURN_SECONDS = 0.5  # a turn goes on at least so long
 
@@ -116,24 +115,18 @@ def compare(measured: dict, peak: float) -> None:
     workload, runs = Workload.of(measured["workload"]), measured["systems"]
     program.medians(runs, "ms_per_epoch", "median_ms")
     reference = runs.get("sklearn") or next(iter(runs.values()))
-    for name, run in runs.items():
+    for run in runs.values():
         # An iteration of L-BFGS has no fixed number of operations; the peak is one of float32.
         if workload.solver != "lbfgs" and workload.dtype == "float32":
             gflops = workload.flops_per_epoch / (run["median_ms"] * 1e-3) / 1e9
             run |= {"gflops": gflops, "share_of_peak": gflops / peak}
-        run["equal"] = agree(run, reference, tolerances(name, workload))
+        run["equal"] = agree(run, reference, workload.dtype)
     measured["equal"] = all(run["equal"] for run in runs.values())
 
 
-def tolerances(system: str, workload: Workload) -> tuple[float, float]:
-    """Return how far a system's first and last loss may lie from the reference's."""
-    same_formula = parse(system)[0] != "torch" or workload.solver != "adam"
-    return EXACT if workload.dtype == "float64" and same_formula else ROUNDED
-
-
-def agree(run: dict, reference: dict, tolerances: tuple[float, float]) -> bool:
+def agree(run: dict, reference: dict, dtype: str) -> bool:
     """Whether two fits did the same work, by their losses and scores."""
-    first, last = tolerances
+    first, last = TOLERANCES[dtype]
     scores = zip(run.get("scores", ()), reference.get("scores", ()), strict=True)
     return (
         abs(run["losses"][0] / reference["losses"][0] - 1) <= first
