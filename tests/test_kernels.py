@@ -2,15 +2,20 @@
 
 import numpy as np
 import pytest
+from numba import njit
 
 from nbnet.kernels import _tile, matmul, optimizers
-from nbnet.kernels._jit import kernel
 from nbnet.kernels.layout import HEAD, NODE_COLUMNS, OP_COLUMNS, RATES, TASK_COLUMNS
 from nbnet.kernels.optimizers import OPTIMIZERS
 from nbnet.kernels.step import _add_penalty, _transpose
 
 DTYPES = (np.float32, np.float64)
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
+
+
+def called(part):
+    """A function by which Python calls a kernel that is made to be called by kernels."""
+    return njit(lambda *args: part(*args))
 
 
 def panels(matrix, rows):
@@ -47,7 +52,7 @@ def test_product_tile(dtype, transposed, n_panels, depth):
     twin = _tile._product_twin(transposed, n_panels)
     a_flat, b_flat = panels(a, len(a)), panels(b, k)
     results = []
-    for function in (kernel(lambda *args: product(*args)), twin):
+    for function in (called(product), twin):
         c = np.full((n_panels + 1) * rows * v, 7.0, dtype=dtype)
         function(a_flat, 0, len(a) * v, b_flat, 0, k * v, depth, c, 0, rows * v, bias, 0, 0, v)
         results.append(c)
@@ -64,7 +69,7 @@ def test_product_tile(dtype, transposed, n_panels, depth):
 def test_copy_row(dtype, n):
     v = _tile.lanes(dtype)
     x = np.arange(1, n + 3, dtype=dtype)
-    call = kernel(lambda x, at, n, to, to_at: _tile.copy_row(x, at, n, to, to_at))
+    call = called(_tile.copy_row)
     for function in (call, _tile._copy_twin):
         to = np.full(3 * v, -1, dtype=dtype)
         function(x, 2, n, to, v)
@@ -80,7 +85,7 @@ def test_copy_row(dtype, n):
 def test_transpose_block(dtype):
     v = _tile.lanes(dtype)
     a = np.arange(3 + v * v, dtype=dtype)
-    call = kernel(lambda a, at, to, to_at: _tile.transpose_block(a, at, to, to_at))
+    call = called(_tile.transpose_block)
     for function in (call, _tile._transpose_twin):
         to = np.full(v * v + 4, -1, dtype=dtype)
         function(a, 3, to, 2)
@@ -90,13 +95,13 @@ def test_transpose_block(dtype):
 
 def test_atomics_and_run():
     flags = np.zeros(4, dtype=np.int64)
-    store = kernel(lambda flags, at, value: _tile.atomic_store(flags, at, value))
-    load = kernel(lambda flags, at: _tile.atomic_load(flags, at))
+    store = called(_tile.atomic_store)
+    load = called(_tile.atomic_load)
     store(flags, 2, 41)
     assert flags.tolist() == [0, 0, 41, 0]
     assert load(flags, 2) == 41
 
-    @kernel
+    @njit
     def halve_run(array, at, n):
         part = _tile.run(array, at, n)
         for i in range(part.size):
@@ -121,7 +126,7 @@ def test_affine_and_weight_gradient(dtype, columns):
     bias = np.zeros(n * v, dtype=dtype)
     bias[:columns] = rng.standard_normal(columns)
     z = np.zeros(n * rows * v, dtype=dtype)
-    matmul.affine(
+    called(matmul.affine)(
         x_flat, 0, rows * v, 0, rows, v, w_flat, 0, fan_in * v, n, fan_in // _tile.DEPTH, z, 0,
         bias, 0, 0, v,
     )  # fmt: skip
@@ -130,7 +135,7 @@ def test_affine_and_weight_gradient(dtype, columns):
 
     count = min(n, _tile.MAX_PANELS)
     g = np.zeros(count * fan_in * v, dtype=dtype)
-    matmul.weight_gradient(
+    called(matmul.weight_gradient)(
         x_flat, 0, rows * v, 0, fan_in, v, z, 0, count, rows // _tile.DEPTH, g, 0, fan_in * v,
         np.zeros(v, dtype=dtype),
     )  # fmt: skip
@@ -141,10 +146,11 @@ def test_affine_and_weight_gradient(dtype, columns):
 
 @pytest.mark.uncompiled
 def test_panels_at_once_covers_and_leaves_no_single_panel_behind_three():
+    panels_at_once = called(matmul.panels_at_once)
     for total in range(1, 40):
         taken, left = [], total
         while left:
-            taken.append(matmul.panels_at_once(left))
+            taken.append(panels_at_once(left))
             left -= taken[-1]
         assert sum(taken) == total
         assert taken.count(1) == (1 if total == 1 else 0)
@@ -156,12 +162,13 @@ def test_column_sums_and_add_scaled(dtype):
     rng, v = np.random.default_rng(0), _tile.lanes(dtype)
     d = rng.standard_normal((12, v)).astype(dtype)
     sums = np.full(v, 3, dtype=dtype)
-    matmul.column_sums(d.ravel(), v, sums)
+    called(matmul.column_sums)(d.ravel(), v, sums)
     np.testing.assert_allclose(sums, d.sum(axis=0), rtol=TOLERANCE[dtype] * 10)
+    add_scaled = called(matmul.add_scaled)
     for width in (4, 8, 16):
         x, y = rng.standard_normal((2, width)).astype(dtype)
         expected = y + dtype(0.5) * x
-        matmul.add_scaled(dtype(0.5), x, y)
+        add_scaled(dtype(0.5), x, y)
         np.testing.assert_allclose(y, expected, rtol=TOLERANCE[dtype] * 10)
 
 
@@ -172,11 +179,12 @@ def test_transposed_copy(dtype):
     fan_in, columns, rng = 2 * v, v + 4, np.random.default_rng(0)
     w = rng.standard_normal((fan_in, columns)).astype(dtype)
     flat = panels(w, fan_in)
+    transpose = called(_transpose)
     mirror = np.zeros(-(-fan_in // v) * columns * v, dtype=dtype)
     for p in range(2):
         for row in (0, v):
             at = (p * fan_in + row) * v
-            _transpose(flat, at, mirror, 0, v, row, columns, p * v, columns * v, v)
+            transpose(flat, at, mirror, 0, v, row, columns, p * v, columns * v, v)
     np.testing.assert_array_equal(mirror, panels(w.T.copy(), columns))
 
 
@@ -186,7 +194,7 @@ def test_penalty(dtype):
     rng = np.random.default_rng(0)
     gradient, params = rng.standard_normal((2, 37)).astype(dtype)
     expected = gradient + dtype(0.3) * params
-    squares = _add_penalty(gradient, params, dtype(0.3))
+    squares = called(_add_penalty)(gradient, params, dtype(0.3))
     np.testing.assert_allclose(squares, (params**2).sum(), rtol=TOLERANCE[dtype] * 10)
     np.testing.assert_allclose(gradient, expected, rtol=TOLERANCE[dtype] * 10)
 
@@ -199,8 +207,8 @@ def test_update_touches_its_run_alone(name):
     params, state = np.ones(p), np.ones(row.slots * p)
     hyper = np.zeros(optimizers.HYPER)
     settings = np.array([float(value) for value in row.settings.values()])
-    optimizers.prepare(row.code, 0.1, settings, 1.0, hyper)
-    optimizers.update(row.code, params[at : at + n], np.full(n, 2.0), state, at, p, hyper)
+    called(optimizers.prepare)(row.code, 0.1, settings, 1.0, hyper)
+    called(optimizers.update)(row.code, params[at : at + n], np.full(n, 2.0), state, at, p, hyper)
     untouched = np.r_[:at, at + n : p]
     assert (params[untouched] == 1).all()
     for slot in state.reshape(row.slots, p):

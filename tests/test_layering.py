@@ -13,6 +13,7 @@ PACKAGE = Path(nbnet.__file__).parent
 # Top to bottom, as docs/architecture.md tells it.
 ORDER = (
     "nbnet.kernels",
+    "nbnet.kernels._pipeline",
     "nbnet.kernels._jit",
     "nbnet.kernels._tile",
     "nbnet.kernels.barrier",

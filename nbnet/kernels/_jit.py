@@ -6,7 +6,9 @@ b. ``error_model='numpy'`` removes the zero-division branch from every division,
 c. ``contract`` alone of the fast-math flags: a multiplication and an addition may become one fused
    instruction. NaN and infinity keep their meaning, and sums are reordered only where a function
    asks for it (``reassociate``).
-d. numba stamps its cache with the file that holds a function and so does not notice an edit in
+d. Kernels hold no reference that would have to be counted: arrays are borrowed from Python.
+e. A kernel that only kernels call is never machine code of its own, see `_pipeline`.
+f. numba stamps its cache with the file that holds a function and so does not notice an edit in
    another file that the function calls, nor a change of flags. Every kernel here carries a stamp
    over *all* kernel sources, the flags and the tile shape instead.
 """
@@ -19,6 +21,8 @@ from pathlib import Path
 from numba import config, njit
 from numba.extending import intrinsic
 
+from nbnet.kernels._pipeline import EntryCompiler, PartCompiler
+
 __all__ = ["COMPILED", "interpreted", "kernel", "machine_code"]
 
 COMPILED = not config.DISABLE_JIT
@@ -26,6 +30,8 @@ COMPILED = not config.DISABLE_JIT
 _FLAGS = {
     "nogil": True,
     "error_model": "numpy",
+    "_nrt": False,
+    "no_cfunc_wrapper": True,
     "fastmath": {"contract"},
     "boundscheck": bool(config.BOUNDSCHECK),
 }
@@ -42,16 +48,16 @@ def _source_stamp():
 _STAMP = _source_stamp()
 
 
-def kernel(function=None, *, cache=False, reassociate=False):
+def kernel(function=None, *, entry=False, reassociate=False):
     """Compile `function` with nbnet's flags.
 
     Parameters
     ----------
     function : callable
         A function over scalars and flat arrays.
-    cache : bool, default=False
-        Keep the machine code on disk. Only entry points called from Python need it: what they
-        call is part of their code.
+    entry : bool, default=False
+        Whether Python calls it; its machine code is then kept on disk. Other kernels can be called
+        by kernels alone, and are part of their code.
     reassociate : bool, default=False
         Allow the sums of this function to be reordered, so that they are vectorised.
 
@@ -61,12 +67,16 @@ def kernel(function=None, *, cache=False, reassociate=False):
         The compiled function, or `function` itself where numba is switched off.
     """
     if function is None:
-        return lambda f: kernel(f, cache=cache, reassociate=reassociate)
+        return lambda f: kernel(f, entry=entry, reassociate=reassociate)
     flags = _FLAGS
     if reassociate:
         flags = {**_FLAGS, "fastmath": {"contract", "reassoc", "nsz"}}
-    compiled = njit(**flags)(function)
-    if COMPILED and cache:
+    compiled = njit(
+        **flags,
+        no_cpython_wrapper=not entry,
+        pipeline_class=EntryCompiler if entry else PartCompiler,
+    )(function)
+    if COMPILED and entry:
         try:
             compiled.enable_caching()
             # Private, but only a sharper stamp: without it the cache still works.

@@ -240,7 +240,7 @@ def _parameters(
 # --- Entry points ------------------------------------------------------------------------------
 
 
-@kernel(cache=True)
+@kernel(entry=True)
 def train(
     tid, n_threads, head, nodes, ops, slopes, tasks, bounds, x, indices, indptr, y, weights, order,
     settings, rates, hyper, params, mirror, state, collected, work, scratch, row_loss, squares,
@@ -345,7 +345,7 @@ def train(
     return FINISHED
 
 
-@kernel(cache=True)
+@kernel(entry=True)
 def predict(
     tid, n_threads, head, nodes, ops, slopes, x, indices, indptr, n_rows, link, params, work,
     scratch, out, order, general, sync,

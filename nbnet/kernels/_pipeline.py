@@ -1,0 +1,86 @@
+"""How numba compiles a kernel of nbnet: each line of code goes through LLVM once.
+
+By itself numba treats every function that a kernel calls as a program of its own: it wraps it for
+calls from Python, optimises it and turns it into machine code, and then does the same once more
+inside each caller, for that caller's machine code contains all it calls. With kernels that call
+each other five deep, most of a first fit was spent on machine code that nobody ever runs.
+
+``EntryCompiler`` compiles what Python calls, ``PartCompiler`` what only kernels call: a part stays
+plain LLVM code until an entry point takes it in. A first fit takes about half the time.
+
+a. ``pipeline_class`` is numba's documented way in; the libraries below override undocumented
+   methods. Where these change their names, numba falls back to its own, slower way.
+b. ``Flags``: numba looks up each operator under the flags of the function that uses it, and
+   computes their hash and compares all of them every time. These know their hash, and look first
+   at what was set.
+"""
+
+from numba import _dynfunc
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler, Flags
+
+__all__ = ["EntryCompiler", "PartCompiler"]
+
+
+class _Flags(Flags):
+    __slots__ = ()
+    _HASH = hash(Flags())
+
+    def __hash__(self):
+        return self._HASH
+
+    def __eq__(self, other):
+        return self._values == other._values or super().__eq__(other)
+
+
+class _Part(JITCodeLibrary):
+    """Code to be taken into an entry point: not optimised, not emitted."""
+
+    def _optimize_final_module(self):
+        pass
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class _Entry(JITCodeLibrary):
+    """Code with all its parts: optimised once.
+
+    The passes that numba runs before, to find counted references, have nothing to find here.
+    """
+
+    def _optimize_final_module(self):
+        passes, builder = self._codegen._module_pass_manager()
+        passes.run(self._final_module, builder)
+
+
+class EntryCompiler(Compiler):
+    """Compiles a kernel that Python calls."""
+
+    library_class = _Entry
+
+    def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals_):
+        super().__init__(typingctx, targetctx, library, args, return_type, _Flags(flags), locals_)
+        if library is None:
+            codegen = self.state.targetctx.codegen()
+            self.state.library = self.library_class(codegen, "nbnet")
+            self.state.library.enable_object_caching()
+
+
+class PartCompiler(EntryCompiler):
+    """Compiles a kernel that only kernels call."""
+
+    library_class = _Part
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.state.targetctx.get_executable = _not_executable
+
+
+def _not_executable(library, description, environment):
+    """The handle by which numba knows a function; there is nothing behind it to be called."""
+    name = description.qualname.split(".")[-1]
+    return _dynfunc.make_function(
+        description.lookup_module(), name, "part of a kernel", 0, environment, (library,)
+    )
