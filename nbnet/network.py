@@ -385,7 +385,7 @@ class Network:
 
 def _to_engine(params: np.ndarray, plan: Plan) -> np.ndarray:
     engine = _aligned_zeros(plan.n_engine, plan.dtype)
-    plan.pack(params, engine, None)
+    plan.pack(params, engine)
     return engine
 
 
@@ -479,9 +479,8 @@ class Trainer:
         self._settings = np.array(
             [float(settings.get(k, v)) for k, v in optimizer_row.settings.items()]
         )
-        self._params = _aligned_zeros(plan.n_engine, dtype)
-        self._mirror = _aligned_zeros(plan.n_mirror, dtype)
-        plan.pack(params, self._params, self._mirror)
+        self._params = _aligned_zeros(plan.n_engine + plan.n_mirror, dtype)
+        plan.pack(params, self._params)
         self._state = _aligned_zeros(optimizer_row.slots * plan.n_engine, dtype)
         self._slots = self._state.reshape(optimizer_row.slots, plan.n_engine)
         if slots is not None:
@@ -492,7 +491,7 @@ class Trainer:
                     f"got {slots.shape}"
                 )
             for slot, into in zip(slots, self._slots, strict=True):
-                plan.pack(slot, into, None)
+                plan.pack(slot, into)
         self.work = _aligned_zeros(plan.n_work, dtype)
         self._fixed = (
             plan.head(
@@ -518,7 +517,6 @@ class Trainer:
             self._rates,
             np.zeros((size, HYPER), dtype=dtype),
             self._params,
-            self._mirror,
             self._state,
             _aligned_zeros(plan.n_engine if rows < batch_size else 0, dtype),
             self.work,
@@ -573,7 +571,7 @@ class Trainer:
         """Loss and gradient (P,) over all rows at `params`, for ``optimizer="gradient"``."""
         if not self._collects:
             raise ValueError('loss_and_gradient needs optimizer="gradient"')
-        self.plan.pack(params, self._params, self._mirror)
+        self.plan.pack(params, self._params)
         self._state[:] = 0
         loss = self.epoch(np.arange(self.n_samples), 0.0)
         return loss, self.plan.unpack(self._slots[0])

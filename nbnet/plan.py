@@ -10,8 +10,9 @@ Two layouts of the same P parameters meet here:
     What users see: W0, b0, W1, b1, ... with W of shape (fan_in, columns) in C order.
 *engine*
     Panels of V columns, rows and columns padded with zeros, maxout pieces piece by piece (see
-    `nbnet.kernels._tile` and `nbnet.kernels.ops`), and beside it the ``mirror``: the transposed
-    matrices in panels too, for the way back.
+    `nbnet.kernels._tile` and `nbnet.kernels.ops`), and behind it the ``mirror``: the transposed
+    matrices in panels too, for the way back. Of a matrix with few columns there is the transposed
+    one alone (see `nbnet.kernels.matmul`).
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.layout import (
     BIAS_TASK,
     HEAD,
+    NARROW_TASK,
     NODE_COLUMNS,
     OP_COLUMNS,
     SPARSE_TASK,
     TASK_COLUMNS,
     WEIGHTS_TASK,
 )
-from nbnet.kernels.matmul import panels_at_once
+from nbnet.kernels.matmul import NARROW_PANELS, panels_at_once
 from nbnet.kernels.ops import OPS
 from nbnet.kernels.step import BLOCK, TASK_ROWS
 
@@ -183,8 +185,8 @@ class Plan:
     n_params : int
         P, natural layout.
     n_engine, n_mirror, n_work, n_scratch : int
-        Lengths of the engine's parameter vector, of the mirror, of ``work`` and of one thread's
-        scratch.
+        Lengths of the engine's parameter vector, of the mirror behind it, of ``work`` and of one
+        thread's scratch.
     operations : int
         Floating-point operations per row of a training step (forward alone if not training).
     """
@@ -247,37 +249,41 @@ class Plan:
         pieces = padded.reshape(*lead, block.pieces, -1)[..., : block.units]
         return pieces.swapaxes(-1, -2).reshape(*lead, block.columns)
 
-    def pack(self, params: np.ndarray, engine: np.ndarray, mirror: np.ndarray | None) -> None:
-        """Write natural `params` (P,) to `engine` and, unless None, its mirror."""
+    def pack(self, params: np.ndarray, engine: np.ndarray) -> None:
+        """Write natural `params` (P,) to `engine`, and to its mirror if it has room for one."""
         v = self.lanes
+        mirrored = engine.size >= self.n_engine + self.n_mirror
         for block, place in zip(self.blocks, self.places, strict=True):
             weights = self._columns(
                 block, params[block.weights].reshape(block.fan_in, block.columns)
             )
-            into = self._weights_view(engine, place)
-            into[:, : block.fan_in] = weights.reshape(block.fan_in, -1, v).swapaxes(0, 1)
+            if not place["narrow"]:
+                into = self._weights_view(engine, place)
+                into[:, : block.fan_in] = weights.reshape(block.fan_in, -1, v).swapaxes(0, 1)
+            if place["narrow"] or (mirrored and place["mirror"] >= 0):
+                used = min(place["columns"], weights.shape[1])
+                padded = np.zeros(
+                    (_panels(block.fan_in, v) * v, place["columns"]), dtype=self.dtype
+                )
+                padded[: block.fan_in, :used] = weights[:, :used]
+                self._mirror_view(engine, block, place)[:] = padded.reshape(
+                    -1, v, place["columns"]
+                ).swapaxes(1, 2)
             engine[place["bias"] : place["bias"] + place["panels"] * v] = self._columns(
                 block, params[block.bias]
             )
-            if mirror is not None and place["mirror"] >= 0:
-                panels = _panels(block.fan_in, self.lanes)
-                size = panels * place["columns"] * v
-                to = mirror[place["mirror"] : place["mirror"] + size]
-                padded = np.zeros((panels * v, place["columns"]), dtype=self.dtype)
-                used = min(place["columns"], weights.shape[1])
-                padded[: block.fan_in, :used] = weights[:, :used]
-                to.reshape(panels, place["columns"], v)[:] = padded.reshape(panels, v, -1).swapaxes(
-                    1, 2
-                )
 
     def unpack(self, engine: np.ndarray) -> np.ndarray:
         """Natural (P,) copy of an engine vector."""
         params = np.empty(self.n_params, dtype=self.dtype)
         for block, place in zip(self.blocks, self.places, strict=True):
-            weights = self._weights_view(engine, place)[:, : block.fan_in].swapaxes(0, 1)
-            params[block.weights] = self._natural_columns(
-                block, weights.reshape(block.fan_in, -1)
-            ).ravel()
+            if place["narrow"]:
+                weights = self._mirror_view(engine, block, place).swapaxes(1, 2)
+                weights = weights.reshape(-1, place["columns"])[: block.fan_in, : block.columns]
+            else:
+                panels = self._weights_view(engine, place)[:, : block.fan_in].swapaxes(0, 1)
+                weights = self._natural_columns(block, panels.reshape(block.fan_in, -1))
+            params[block.weights] = weights.ravel()
             bias = engine[place["bias"] : place["bias"] + place["panels"] * self.lanes]
             params[block.bias] = self._natural_columns(block, bias)
         return params
@@ -286,6 +292,16 @@ class Plan:
         """(panels, inputs, V) view of one block's weights in an engine vector."""
         return engine[place["weights"] : place["bias"]].reshape(
             place["panels"], place["inputs"], self.lanes
+        )
+
+    def _mirror_view(
+        self, engine: np.ndarray, block: ParameterBlock, place: dict[str, int]
+    ) -> np.ndarray:
+        """(panels of the input, columns, V) view of one block's transposed weights."""
+        at = place["weights"] if place["narrow"] else place["mirror"]
+        panels = _panels(block.fan_in, self.lanes)
+        return engine[at : at + panels * place["columns"] * self.lanes].reshape(
+            panels, place["columns"], self.lanes
         )
 
     def read(self, work: np.ndarray, node: Node, rows: int, column: str) -> np.ndarray:
@@ -401,8 +417,10 @@ class _Draft:
         self._variables.append(_Variable(name, width, panels, **facts))
         return len(self._variables) - 1
 
-    def _dense(self, inputs: list[int]) -> str:
-        return "sparse_dense" if self.sparse and inputs == [self.input] else "dense"
+    def _dense(self, inputs: list[int], columns: int) -> str:
+        if inputs == [self.input]:
+            return "sparse_dense" if self.sparse else "dense"
+        return "narrow_dense" if columns <= DEPTH else "dense"
 
     def _translate(self, order: list[Node], keep: set[int]) -> None:
         block = 0
@@ -420,7 +438,8 @@ class _Draft:
                 pieces = self._variable(
                     f"{name}.pieces", panels * self.lanes, panels, depends=depends
                 )
-                self._steps.append(_Step(self._dense(inputs), inputs, pieces, block=block))
+                dense = self._dense(inputs, panels * self.lanes)
+                self._steps.append(_Step(dense, inputs, pieces, block=block))
                 inputs = [pieces]
             out = self._variable(name, node.width, kept=kept, depends=depends)
             self._index[id(node)] = out
@@ -435,7 +454,7 @@ class _Draft:
             else:
                 self._steps.append(
                     _Step(
-                        self._dense(inputs) if node.op == "dense" else node.op,
+                        self._dense(inputs, node.width) if node.op == "dense" else node.op,
                         inputs,
                         out,
                         activation=node.activation,
@@ -498,24 +517,29 @@ class _Draft:
     def _place_parameters(self) -> None:
         at = mirror_at = 0
         self.places: list[dict[str, int]] = []
-        backward = {step.block: step.add[0] >= 0 for step in self._steps if step.block >= 0}
+        steps = {step.block: step for step in self._steps if step.block >= 0}
+        v = self.lanes
         for i, block in enumerate(self.blocks):
-            panels = block.pieces * _panels(block.units, self.lanes)
+            panels = block.pieces * _panels(block.units, v)
+            narrow = steps[i].op == "narrow_dense"
             place = {
                 "panels": panels,
                 "inputs": _round_up(block.fan_in, ROWS),
-                "columns": (
-                    _round_up(block.units, DEPTH) if block.pieces == 1 else panels * self.lanes
-                ),
+                "columns": _round_up(block.units, DEPTH) if block.pieces == 1 else panels * v,
                 "weights": at,
                 "mirror": -1,
+                "narrow": int(narrow),
             }
-            place["bias"] = at + panels * place["inputs"] * self.lanes
-            at = place["bias"] + panels * self.lanes
-            if backward[i]:
-                place["mirror"] = mirror_at
-                mirror_at += _panels(block.fan_in, self.lanes) * place["columns"] * self.lanes
+            mirror_size = _panels(block.fan_in, v) * place["columns"] * v
+            place["bias"] = at + (mirror_size if narrow else panels * place["inputs"] * v)
+            at = place["bias"] + panels * v
+            if steps[i].add[0] >= 0:
+                place["mirror"] = place["weights"] if narrow else mirror_at
+                mirror_at += 0 if narrow else mirror_size
             self.places.append(place)
+        for place in self.places:
+            if place["mirror"] >= 0 and not place["narrow"]:
+                place["mirror"] += at
         self.n_engine, self.n_mirror = at, mirror_at
 
     def _tasks(self) -> tuple[np.ndarray, np.ndarray]:
@@ -526,10 +550,17 @@ class _Draft:
             place = self.places[step.block]
             sparse = step.op == "sparse_dense"
             panel = 0
+            if place["narrow"]:
+                inputs = self._variables[step.inputs[0]].panels
+                for panel in range(0, inputs, NARROW_PANELS):
+                    n = min(NARROW_PANELS, inputs - panel)
+                    tasks.append((k, panel, n, 0, DEPTH, NARROW_TASK))
+                    costs.append(n * DEPTH * (self.rows + 30))
+                panel = 0
             while panel < place["panels"]:
                 n = 1 if sparse else interpreted(panels_at_once)(place["panels"] - panel)
                 height = place["inputs"] if sparse else TASK_ROWS
-                for row in range(0, place["inputs"], height):
+                for row in range(0, 0 if place["narrow"] else place["inputs"], height):
                     some = min(height, place["inputs"] - row)
                     kind = SPARSE_TASK if sparse else WEIGHTS_TASK
                     tasks.append((k, panel, n, row, some, kind))
@@ -586,7 +617,7 @@ class _Draft:
             n_mirror=self.n_mirror,
             n_work=self.n_work,
             n_scratch=max(
-                2 * self._variables[self.output].width,
+                (2 * self._variables[self.output].width + 3) * (BLOCK + ROWS),
                 (BLOCK + ROWS) * self.lanes,
                 self.lanes * int((tasks[:, width] * tasks[:, height]).max(initial=1)),
             ),

@@ -1,5 +1,7 @@
 """Networks, rows and targets for the tests: small, random and always the same for the same seed."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -13,7 +15,7 @@ from nbnet.network import Network
 
 HIDDEN = [*ACTIVATIONS, "maxout"]
 # The ops of a graph: what the plan makes of one for sparse rows has its name and a prefix.
-NODE_OPS = sorted({name.removeprefix("sparse_") for name in OPS} - {"input"})
+NODE_OPS = sorted({re.sub("^(sparse|narrow)_", "", name) for name in OPS} - {"input"})
 KINKS = {name: row.kinks for name, row in ACTIVATIONS.items()}
 DTYPES = [np.float64, np.float32]
 

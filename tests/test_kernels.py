@@ -180,12 +180,13 @@ def test_transposed_copy(dtype):
     w = rng.standard_normal((fan_in, columns)).astype(dtype)
     flat = panels(w, fan_in)
     transpose = called(_transpose)
-    mirror = np.zeros(-(-fan_in // v) * columns * v, dtype=dtype)
+    both = np.zeros(flat.size + -(-fan_in // v) * columns * v, dtype=dtype)
+    both[: flat.size] = flat
     for p in range(2):
         for row in (0, v):
             at = (p * fan_in + row) * v
-            transpose(flat, at, mirror, 0, v, row, columns, p * v, columns * v, v)
-    np.testing.assert_array_equal(mirror, panels(w.T.copy(), columns))
+            transpose(both, at, flat.size, v, row, columns, p * v, columns * v, v)
+    np.testing.assert_array_equal(both[flat.size :], panels(w.T.copy(), columns))
 
 
 @pytest.mark.uncompiled

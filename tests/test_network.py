@@ -222,7 +222,7 @@ def test_describe_names_every_op_block_and_buffer():
         ("add", "total"),
         ("multiply", "product"),
         ("concat", "joined"),
-        ("dense", "scores"),
+        ("narrow_dense", "scores"),  # two units
     ):
         assert mentions(op, name)
     for block in net.blocks:

@@ -58,7 +58,7 @@ class _Entry(JITCodeLibrary):
 class EntryCompiler(Compiler):
     """Compiles a kernel that Python calls."""
 
-    library_class = _Entry
+    library_class: type[JITCodeLibrary] = _Entry
 
     def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals_):
         super().__init__(typingctx, targetctx, library, args, return_type, _Flags(flags), locals_)

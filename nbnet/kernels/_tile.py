@@ -44,11 +44,16 @@ __all__ = [
     "product_1",
     "product_2",
     "product_3",
+    "row_dots",
     "run",
     "transpose_block",
     "transposed_product_1",
     "transposed_product_2",
     "transposed_product_3",
+    "weighted_rows_1",
+    "weighted_rows_2",
+    "weighted_rows_3",
+    "weighted_rows_4",
     "yield_core",
 ]
 
@@ -83,12 +88,12 @@ def _vector_of(dtype):
     return ir.VectorType(number, v), v, size
 
 
-def _product_twin(transposed, n_panels):
+def _product_twin(transposed, n_panels, rows=ROWS):
     def product(
         a, a_at, a_panel, b, b_at, b_panel, depth, c, c_at, c_panel, start, s_at, s_row, s_panel
     ):
         v = lanes(c.dtype)
-        i = np.arange(ROWS)[:, None]
+        i = np.arange(rows)[:, None]
         k = np.arange(depth * DEPTH)[None, :]
         j = np.arange(v)[None, :]
         if transposed:
@@ -103,16 +108,16 @@ def _product_twin(transposed, n_panels):
     return product
 
 
-def _product(transposed, n_panels):
+def _product(transposed, n_panels, rows=ROWS):
     """Tile of ``C = start + A @ B``, or of ``C = start + A.T @ B`` if `transposed`.
 
-    The result has ``ROWS`` rows and ``n_panels * V`` columns. All ``*_at`` are offsets of the
+    The result has `rows` rows and ``n_panels * V`` columns. All ``*_at`` are offsets of the
     tile's first element in its flat array, all ``*_panel`` distances between panels; `depth`
     counts groups of ``DEPTH``. Transposed, the tile's rows are neighbouring columns of A within
     one panel.
     """
 
-    @machine_code(_product_twin(transposed, n_panels))
+    @machine_code(_product_twin(transposed, n_panels, rows))
     def product(
         typingctx,
         a,
@@ -135,10 +140,12 @@ def _product(transposed, n_panels):
 
         def codegen(context, builder, signature, args):
             dtype = signature.args[7].dtype
-            name = f"nbnet_product_{'t' if transposed else 'n'}{n_panels}_{dtype}"
+            name = f"nbnet_product_{'t' if transposed else 'n'}{rows}x{n_panels}_{dtype}"
             function = builder.module.globals.get(name)
             if function is None:
-                function = _emit_product(builder.module, name, dtype, transposed, n_panels)
+                function = _emit_product(
+                    builder.module, name, dtype, transposed, n_panels, rows
+                )
             values = []
             for value, numba_type in zip(args, signature.args, strict=True):
                 if isinstance(numba_type, types.Array):
@@ -170,7 +177,7 @@ def _product(transposed, n_panels):
     return product
 
 
-def _emit_product(module, name, dtype, transposed, n_panels):
+def _emit_product(module, name, dtype, transposed, n_panels, rows):
     vector, v, size = _vector_of(dtype)
     pointer = vector.element.as_pointer()
     function = ir.Function(
@@ -203,7 +210,7 @@ def _emit_product(module, name, dtype, transposed, n_panels):
         zeros = ir.Constant(ir.VectorType(_I32, v), [0] * v)
         return builder.shuffle_vector(first, undefined, zeros)
 
-    tile = [(i, p) for i in range(ROWS) for p in range(n_panels)]
+    tile = [(i, p) for i in range(rows) for p in range(n_panels)]
     first = {
         (i, p): load(
             builder.gep(
@@ -236,7 +243,7 @@ def _emit_product(module, name, dtype, transposed, n_panels):
     for u in range(DEPTH):
         step = builder.add(builder.mul(group, const(DEPTH * v)), const(u * v))
         b_row = [load(builder.gep(column, [step])) for column in b_columns]
-        for i in range(ROWS):
+        for i in range(rows):
             a_at = const(u * v + i) if transposed else const(i * v + u)
             a_number = broadcast(builder.load(builder.gep(a_group, [a_at])))
             for p in range(n_panels):
@@ -259,6 +266,72 @@ product_1, product_2, product_3 = (_product(False, n) for n in (1, 2, 3))
 transposed_product_1, transposed_product_2, transposed_product_3 = (
     _product(True, n) for n in (1, 2, 3)
 )
+# One row of A^T B: the rows of B weighted by a column of A and added up.
+weighted_rows_1, weighted_rows_2, weighted_rows_3, weighted_rows_4 = (
+    _product(True, n, rows=1) for n in (1, 2, 3, 4)
+)
+
+
+def _row_dots_twin(a, a_at, a_panel, b, b_at, b_panel, panels, c, c_at, bias, bias_at):
+    v = lanes(c.dtype)
+    lane = np.arange(v)
+    for i in range(ROWS):
+        total = bias[bias_at]
+        for p in range(panels):
+            left = a[a_at + p * a_panel + i * v + lane]
+            total += left @ b[b_at + p * b_panel + lane]
+        c[c_at + i * v] = total
+
+
+@machine_code(_row_dots_twin)
+def row_dots(typingctx, a, a_at, a_panel, b, b_at, b_panel, panels, c, c_at, bias, bias_at):
+    """``ROWS`` rows of A times one vector b, plus a bias: one column of a product.
+
+    Lanes run over the common dimension and are added up at the end, so that a result of one column
+    does not leave V - 1 lanes idle. V numbers of b lie at ``b_at + p * b_panel`` for panel p of A.
+    """
+    i64 = types.int64
+    signature = types.void(a, i64, i64, b, i64, i64, i64, c, i64, bias, i64)
+
+    def codegen(context, builder, signature, args):
+        vector, v, size = _vector_of(signature.args[7].dtype)
+        a, b, c, bias = (
+            context.make_array(signature.args[i])(context, builder, args[i]).data
+            for i in (0, 3, 7, 9)
+        )
+        _, a_at, a_panel, _, b_at, b_panel, panels, _, c_at, _, bias_at = args
+        suffix = f"v{v}{'f32' if size == 4 else 'f64'}"
+        fma = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix}"
+        )
+        add_up = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(vector.element, [vector.element, vector]),
+            f"llvm.vector.reduce.fadd.{suffix}",
+        )
+
+        def load(pointer, at):
+            address = builder.bitcast(builder.gep(pointer, [at]), vector.as_pointer())
+            return builder.load(address, align=size)
+
+        zero = ir.Constant(vector, [0.0] * v)
+        sums = [cgutils.alloca_once(builder, vector) for _ in range(ROWS)]
+        for i in range(ROWS):
+            builder.store(zero, sums[i])
+        with cgutils.for_range(builder, panels) as loop:
+            a_row = builder.add(a_at, builder.mul(loop.index, a_panel))
+            weights = load(b, builder.add(b_at, builder.mul(loop.index, b_panel)))
+            for i in range(ROWS):
+                row = load(a, builder.add(a_row, ir.Constant(_I64, i * v)))
+                builder.store(builder.call(fma, [row, weights, builder.load(sums[i])]), sums[i])
+        first = builder.load(builder.gep(bias, [bias_at]))
+        for i in range(ROWS):
+            # The order in which lanes are added is free: LLVM takes the quickest.
+            total = builder.call(add_up, [first, builder.load(sums[i])], fastmath=("reassoc",))
+            builder.store(total, builder.gep(c, [builder.add(c_at, ir.Constant(_I64, i * v))]))
+        return context.get_dummy_value()
+
+    return signature, codegen
 
 
 def _copy_twin(x, x_at, n, to, at):

@@ -23,15 +23,15 @@ a. Both functions work in place on slices. A loop whose input and output may ove
    sum, which would wrap around).
 b. ``slope_from_value`` says that the slope can be told from h alone; then h may overwrite z and a
    layer needs one buffer less.
-c. Comparisons are written so that NaN passes through: a NaN is never taken for zero.
+c. exp, log1p and tanh are those of `_elementary`, which a vectorised loop may contain.
+d. Comparisons are written so that NaN passes through: a NaN is never taken for zero.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from nbnet.kernels._elementary import exp, log1p, tanh
 from nbnet.kernels._jit import kernel
 
 __all__ = ["ACTIVATIONS", "Activation", "activate", "multiply_by_slope"]
@@ -90,11 +90,11 @@ def activate(code, h, negative_slope):
     zero = h.dtype.type(0)
     if code == LOGISTIC:
         for i in range(h.size):
-            e = np.exp(-abs(h[i]))  # never overflows
+            e = exp(-abs(h[i]))  # never overflows
             h[i] = (one if h[i] >= zero else e) / (one + e)
     elif code == TANH:
         for i in range(h.size):
-            h[i] = np.tanh(h[i])
+            h[i] = tanh(h[i])
     elif code == RELU:
         for i in range(h.size):
             h[i] = zero if h[i] < zero else h[i]
@@ -108,7 +108,7 @@ def activate(code, h, negative_slope):
     elif code == SOFTPLUS:
         for i in range(h.size):
             z = h[i]
-            h[i] = (zero if z < zero else z) + np.log1p(np.exp(-abs(z)))
+            h[i] = (zero if z < zero else z) + log1p(exp(-abs(z)))
 
 
 @kernel
@@ -133,5 +133,7 @@ def multiply_by_slope(code, d, h, negative_slope):
         for i in range(d.size):
             d[i] *= one if h[i] > zero else (-one if h[i] < zero else zero)
     elif code == SOFTPLUS:
-        for i in range(d.size):
-            d[i] *= -np.expm1(-h[i])
+        half = d.dtype.type(0.5)
+        for i in range(d.size):  # 1 - exp(-h), without cancellation where h is small
+            t = tanh(half * h[i])
+            d[i] *= (t + t) / (one + t)

@@ -20,7 +20,7 @@ OP_COLUMNS = (
     "first",  # concat: first output column
     "weights",  # offsets: parameters,
     "bias",
-    "mirror",  # and transposed weights, -1 if never needed
+    "mirror",  # and transposed weights, -1 if never needed, = weights if narrow
     "inputs",  # rows of the weight matrix, padded
     "columns",  # its columns, padded: rows of the transposed copy
 )
@@ -45,7 +45,8 @@ OP_COLUMNS = (
 # A task of phase 2.
 TASK_COLUMNS = ("op", "panel", "panels", "row", "rows", "kind")
 TASK_OP, TASK_PANEL, TASK_PANELS, TASK_ROW, TASK_N_ROWS, TASK_KIND = range(len(TASK_COLUMNS))
-WEIGHTS_TASK, SPARSE_TASK, BIAS_TASK = range(3)
+# Of a narrow op, panels are those of its input.
+WEIGHTS_TASK, NARROW_TASK, SPARSE_TASK, BIAS_TASK = range(4)
 
 # Integers of a plan and a run.
 HEAD = (

@@ -20,6 +20,8 @@ if its link is new.
 a. A kernel never sees a probability: the logarithm undoes the saturation of the link before it can
    round to 0 or 1.
 b. NaN in a raw output gives NaN in value and gradient.
+c. Loops run over the rows of a block, which lie side by side, output by output: so they are
+   vectorised for one output as for a thousand. A loop that writes three arrays at once is not.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nbnet.kernels._elementary import exp, log1p
 from nbnet.kernels._jit import kernel
+from nbnet.kernels._tile import run
 
 __all__ = ["LOSSES", "Loss", "apply_inverse_link", "value_and_gradient"]
 
@@ -92,98 +96,114 @@ LOSSES = {
 
 
 @kernel
-def _largest(z, n):
-    """Index of the largest of the first `n`; that of a NaN if there is one."""
-    best = 0
-    for i in range(1, n):
-        if z[i] > z[best] or z[i] != z[i]:
-            best = i
-    return best
+def _subtract_largest(z, rows, top):
+    """Subtract each row's largest raw output from all of them; the link does not see it.
+
+    A NaN that is not the first is not found the largest, and stays in its place.
+    """
+    for r in range(rows):
+        top[r] = z[r]
+    for at in range(rows, z.size, rows):
+        column = run(z, at, rows)
+        for r in range(rows):
+            top[r] = column[r] if column[r] > top[r] else top[r]
+    for at in range(0, z.size, rows):
+        column = run(z, at, rows)
+        for r in range(rows):
+            column[r] -= top[r]
 
 
 @kernel
-def value_and_gradient(code, z, n, y, y_at, gradient):
-    """Loss of one row, its gradient written to `gradient`.
+def value_and_gradient(code, z, y, rows, value, scratch):
+    """Losses of a block of rows; their raw outputs are replaced by the gradient.
 
     Parameters
     ----------
     code : int
-    z : (>= n,) raw outputs of the row
-    n : int
-        R, the number of raw outputs.
-    y : flat targets of all rows
-    y_at : int
-        Where this row's targets begin.
-    gradient : (>= n,) written
-
-    Returns
-    -------
-    float
-        The row's loss, in the dtype of `z`.
+    z : (R * rows,) raw outputs, all of the first output in front; changed to their gradient
+    y : (T * rows,) targets, likewise
+    rows : int
+    value : (rows,) written
+    scratch : (rows,)
     """
     zero = z.dtype.type(0)
     one = z.dtype.type(1)
-    total = zero
+    for r in range(rows):
+        value[r] = zero
     if code == SOFTMAX_CROSS_ENTROPY:
-        target = int(y[y_at])
-        best = _largest(z, n)
-        top = z[best]
-        others = zero  # all but the largest: log1p keeps a small loss exact
-        for i in range(n):
-            e = np.exp(z[i] - top)
-            gradient[i] = e
-            if i != best:
-                others += e
-        scale = one / (one + others)
-        for i in range(n):
-            gradient[i] *= scale
-        gradient[target] -= one
-        total = (top - z[target]) + np.log1p(others)
-    elif code == SIGMOID_CROSS_ENTROPY:
-        for i in range(n):
-            e = np.exp(-abs(z[i]))
-            positive = z[i] >= zero
-            total += z[i] * ((one if positive else zero) - y[y_at + i]) + np.log1p(e)
-            gradient[i] = (one if positive else e) / (one + e) - y[y_at + i]
-    elif code == HALF_SQUARED_ERROR:
-        half = z.dtype.type(0.5)
-        for i in range(n):
-            d = z[i] - y[y_at + i]
-            total += half * d * d
-            gradient[i] = d
-    elif code == ABSOLUTE_ERROR:
-        for i in range(n):
-            d = z[i] - y[y_at + i]
-            total += abs(d)
-            gradient[i] = one if d > zero else (-one if d < zero else d)
-    elif code == HALF_POISSON_DEVIANCE:
-        for i in range(n):
-            mean = np.exp(z[i])
-            target_mean = y[y_at + i]
-            total += mean - target_mean * z[i]
-            if target_mean > zero:
-                total += target_mean * np.log(target_mean) - target_mean
-            gradient[i] = mean - target_mean
-    return total
+        _subtract_largest(z, rows, scratch)
+        others = scratch  # sum of exp(z) but for the target's: log1p keeps a small loss exact
+        for r in range(rows):
+            others[r] = zero
+        for at in range(0, z.size, rows):
+            column, unit = run(z, at, rows), z.dtype.type(at // rows)
+            for r in range(rows):
+                value[r] = -column[r] if y[r] == unit else value[r]
+            for r in range(rows):
+                column[r] = exp(column[r])
+            for r in range(rows):
+                others[r] += zero if y[r] == unit else column[r]
+        for r in range(rows):
+            target = exp(-value[r])
+            value[r] += log1p((target - one) + others[r])
+            others[r] = one / (target + others[r])
+        for at in range(0, z.size, rows):
+            column, unit = run(z, at, rows), z.dtype.type(at // rows)
+            for r in range(rows):
+                column[r] = column[r] * others[r] - (one if y[r] == unit else zero)
+        return
+    for at in range(0, z.size, rows):  # one output, one target
+        raw, target = run(z, at, rows), run(y, at, rows)
+        if code == SIGMOID_CROSS_ENTROPY:
+            for r in range(rows):
+                e = exp(-abs(raw[r]))
+                positive = raw[r] >= zero
+                value[r] += raw[r] * ((one if positive else zero) - target[r]) + log1p(e)
+                raw[r] = (one if positive else e) / (one + e) - target[r]
+        elif code == HALF_SQUARED_ERROR:
+            half = z.dtype.type(0.5)
+            for r in range(rows):
+                d = raw[r] - target[r]
+                value[r] += half * d * d
+                raw[r] = d
+        elif code == ABSOLUTE_ERROR:
+            for r in range(rows):
+                d = raw[r] - target[r]
+                value[r] += abs(d)
+                raw[r] = one if d > zero else (-one if d < zero else d)
+        elif code == HALF_POISSON_DEVIANCE:
+            for r in range(rows):
+                mean = exp(raw[r])
+                value[r] += mean - target[r]
+                if target[r] > zero:  # the C library's log: its half ulp shows in a good fit
+                    value[r] -= target[r] * (raw[r] - np.log(target[r]))
+                raw[r] = mean - target[r]
 
 
 @kernel
-def apply_inverse_link(code, z, n):
-    """Replace the `n` raw outputs of one row by the distribution's parameters."""
+def apply_inverse_link(code, z, rows, scratch):
+    """Replace raw outputs, laid out as in `value_and_gradient`, by the distribution's parameters."""
     zero = z.dtype.type(0)
     one = z.dtype.type(1)
     if code == SOFTMAX_CROSS_ENTROPY:
-        top = z[_largest(z, n)]
-        total = zero
-        for i in range(n):
-            z[i] = np.exp(z[i] - top)
-            total += z[i]
-        for i in range(n):
-            z[i] /= total
+        _subtract_largest(z, rows, scratch)
+        total = scratch
+        for r in range(rows):
+            total[r] = zero
+        for at in range(0, z.size, rows):
+            column = run(z, at, rows)
+            for r in range(rows):
+                column[r] = exp(column[r])
+            for r in range(rows):
+                total[r] += column[r]
+        for at in range(0, z.size, rows):
+            column = run(z, at, rows)
+            for r in range(rows):
+                column[r] /= total[r]
     elif code == SIGMOID_CROSS_ENTROPY:
-        for i in range(n):
-            e = np.exp(-abs(z[i]))
+        for i in range(z.size):
+            e = exp(-abs(z[i]))
             z[i] = (one if z[i] >= zero else e) / (one + e)
     elif code == HALF_POISSON_DEVIANCE:
-        for i in range(n):
-            z[i] = np.exp(z[i])
+        for i in range(z.size):
+            z[i] = exp(z[i])

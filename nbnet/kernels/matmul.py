@@ -11,21 +11,42 @@ gradient     dW = X^T dZ              rows of the batch
 `forward` and `backward` are the same loop over different buffers, `affine`; what they start from
 (a bias row, zeros, or the result so far) is an argument. Three panels are taken at a time as long
 as that leaves no single one over: 4 = 2 + 2.
+
+A layer of one to ``DEPTH`` units, such as the output of a binary classifier, would leave most of a
+vector idle. Its weights are kept as the transposed copy alone (see `nbnet.plan`), lanes run over its
+inputs: `narrow_affine`, `narrow_weight_gradient`. The way back is `affine`, as for all.
 """
 
 from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import (
+    DEPTH,
     ROWS,
     product_1,
     product_2,
     product_3,
+    row_dots,
     run,
     transposed_product_1,
     transposed_product_2,
     transposed_product_3,
+    weighted_rows_1,
+    weighted_rows_2,
+    weighted_rows_3,
+    weighted_rows_4,
 )
 
-__all__ = ["add_scaled", "affine", "column_sums", "panels_at_once", "weight_gradient"]
+__all__ = [
+    "NARROW_PANELS",
+    "add_scaled",
+    "affine",
+    "column_sums",
+    "narrow_affine",
+    "narrow_weight_gradient",
+    "panels_at_once",
+    "weight_gradient",
+]
+
+NARROW_PANELS = 4  # of the input, that `narrow_weight_gradient` takes at a time
 
 
 @kernel
@@ -123,6 +144,60 @@ def weight_gradient(x, x_at, panel, i0, i1, v, d, d_at, panels, depth, g, g_at, 
             transposed_product_2(x, at, 0, d, d_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
         else:
             transposed_product_1(x, at, 0, d, d_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
+
+
+@kernel
+def narrow_affine(a, a_at, a_panel, r0, r1, v, b, b_at, panels, c, c_at, units, bias, bias_at):
+    """Rows `r0` to `r1` of ``C = bias + A B`` for one to ``DEPTH`` columns.
+
+    Parameters
+    ----------
+    a : (work,) panels of the left operand, `a_panel` numbers each.
+    r0, r1 : int
+        Rows, multiples of the tile's ``ROWS``.
+    v : int
+        Width of a panel.
+    b : flat panels of B^T, ``DEPTH`` rows each.
+    panels : int
+        Panels of A and B^T.
+    c : (work,) one panel.
+    units : int
+        Columns of B and C.
+    bias : flat, a number per column from `bias_at`.
+    """
+    for unit in range(units):
+        for r in range(r0, r1, ROWS):
+            row_dots(
+                a, a_at + r * v, a_panel, b, b_at + unit * v, DEPTH * v, panels,
+                c, c_at + r * v + unit, bias, bias_at + unit,
+            )  # fmt: skip
+
+
+@kernel
+def narrow_weight_gradient(x, x_at, panel, panels, v, d, d_at, units, depth, g, zeros):
+    """``G^T = D^T X`` for one to four panels of X and one to ``DEPTH`` columns of D.
+
+    Parameters
+    ----------
+    x, d : (work,) panels of the layer's input and of the gradient at its output, `panel` numbers
+        each.
+    depth : int
+        Rows of the batch in groups of ``DEPTH``.
+    g : (panels * DEPTH * v,) panels of the result, ``DEPTH`` rows each; those past `units` are 0.
+    zeros : flat, at least `v` zeros.
+    """
+    for i in range(g.size):
+        g[i] = 0
+    for unit in range(units):
+        at, to, g_panel = d_at + unit, unit * v, DEPTH * v
+        if panels == 4:
+            weighted_rows_4(d, at, 0, x, x_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
+        elif panels == 3:
+            weighted_rows_3(d, at, 0, x, x_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
+        elif panels == 2:
+            weighted_rows_2(d, at, 0, x, x_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
+        else:
+            weighted_rows_1(d, at, 0, x, x_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
 
 
 @kernel

@@ -12,8 +12,8 @@ multiply     A B, elementwise                               dA = D B, dB = D A
 concat       one input's columns put beside the others'     dX = its columns of D
 ===========  =============================================  =======================================
 
-A CSR matrix X has two ops of its own, ``sparse_input`` and, reading X without laying it out,
-``sparse_dense``. (Goodfellow et al., 2016, sections 6.3.3 and 6.5.)
+A dense op of few units is ``narrow_dense`` (see `matmul`). A CSR matrix X has two ops of its own,
+``sparse_input`` and, reading X without laying it out, ``sparse_dense``. (Goodfellow et al., 2016, sections 6.3.3 and 6.5.)
 
 To add an op: its row in ``OPS``, its two functions, its branch in `forward` and `backward`, and its
 node in `nbnet.graph`.
@@ -65,11 +65,22 @@ from nbnet.kernels.layout import (
     WEIGHTS,
     WIDTH,
 )
-from nbnet.kernels.matmul import add_scaled, affine
+from nbnet.kernels.matmul import add_scaled, affine, narrow_affine
 
 __all__ = ["OPS", "Op", "backward", "data_row", "forward"]
 
-INPUT, SPARSE_INPUT, DENSE, SPARSE_DENSE, ACTIVATION, MAXOUT, ADD, MULTIPLY, CONCAT = range(9)
+(
+    INPUT,
+    SPARSE_INPUT,
+    DENSE,
+    NARROW_DENSE,
+    SPARSE_DENSE,
+    ACTIVATION,
+    MAXOUT,
+    ADD,
+    MULTIPLY,
+    CONCAT,
+) = range(10)
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,7 @@ OPS = {
         Op("input", INPUT, inputs=0, plain=True),
         Op("sparse_input", SPARSE_INPUT, inputs=0),
         Op("dense", DENSE, plain=True),
+        Op("narrow_dense", NARROW_DENSE, plain=True),
         Op("sparse_dense", SPARSE_DENSE),
         Op("activation", ACTIVATION, plain=True),
         Op("maxout", MAXOUT),
@@ -166,11 +178,21 @@ def dense_forward(op, nodes, work, panel, v, r0, r1, params):
 
 
 @kernel
-def dense_backward(op, nodes, work, panel, v, r0, r1, mirror):
+def narrow_dense_forward(op, nodes, work, panel, v, r0, r1, params):
+    x, out = nodes[op[IN_0]], nodes[op[OUT]]
+    narrow_affine(
+        work, x[VALUE], panel, r0, r1, v, params, op[WEIGHTS], x[PANELS],
+        work, out[VALUE], out[WIDTH], params, op[BIAS],
+    )  # fmt: skip
+
+
+@kernel
+def dense_backward(op, nodes, work, panel, v, r0, r1, params):
+    """Of all three dense ops: what is narrow has its weights where others have their mirror."""
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
     add = op[ADD_0]  # start from the gradient so far, or from the zeros at the head of `work`
     affine(
-        work, out[DELTA], panel, r0, r1, v, mirror, op[MIRROR], op[COLUMNS] * v, x[PANELS],
+        work, out[DELTA], panel, r0, r1, v, params, op[MIRROR], op[COLUMNS] * v, x[PANELS],
         op[COLUMNS] // DEPTH, work, x[DELTA], work, add * x[DELTA], add * v, add * panel,
     )  # fmt: skip
 
@@ -360,7 +382,7 @@ def forward(
     work : flat values and gradients of all nodes
     r0, r1 : int
         Multiples of the tile's rows.
-    params : (P,) in engine layout
+    params : engine layout, the transposed weights behind it
     x, indices, indptr : X, flat, or CSR
     order, first, last : buffer row r holds row ``order[first + r]`` of X, up to ``order[last]``
     sync : the threads' flags, see `barrier`
@@ -377,6 +399,8 @@ def forward(
             input_forward(op, nodes, work, panel, v, r0, r1, x, order, first, last)
         elif code == DENSE:
             dense_forward(op, nodes, work, panel, v, r0, r1, params)
+        elif code == NARROW_DENSE:
+            narrow_dense_forward(op, nodes, work, panel, v, r0, r1, params)
         elif code == ACTIVATION:
             activation_forward(op, slopes[k], nodes, work, panel, v, r0, r1)
         elif general is not None:
@@ -400,10 +424,10 @@ def forward(
 
 
 @kernel
-def backward(ops, slopes, head, nodes, work, r0, r1, mirror, scratch, sync, general):
+def backward(ops, slopes, head, nodes, work, r0, r1, params, scratch, sync, general):
     """Gradients at all nodes from that at the output; parameters as `forward`.
 
-    `mirror` holds the transposed weights, `scratch` room for a panel of this block of rows.
+    `scratch` is room for a panel of this block of rows.
     """
     v, panel = head[H_LANES], head[H_PANEL]
     for k in range(ops.shape[0] - 1, -1, -1):
@@ -413,8 +437,8 @@ def backward(ops, slopes, head, nodes, work, r0, r1, mirror, scratch, sync, gene
         code = op[CODE]
         if op[ADD_0] < 0 and op[ADD_1] < 0:
             continue  # nobody wants a gradient below
-        if code in (DENSE, SPARSE_DENSE):
-            dense_backward(op, nodes, work, panel, v, r0, r1, mirror)
+        if code == DENSE or code == NARROW_DENSE or code == SPARSE_DENSE:
+            dense_backward(op, nodes, work, panel, v, r0, r1, params)
         elif code == ACTIVATION:
             activation_backward(op, slopes[k], nodes, work, panel, v, r0, r1, scratch)
         elif general is not None:

@@ -44,6 +44,7 @@ from nbnet.kernels.layout import (
     IN_0,
     INPUTS,
     MIRROR,
+    NARROW_TASK,
     OUT,
     R_ALPHA,
     R_LEARNING_RATE,
@@ -62,7 +63,12 @@ from nbnet.kernels.layout import (
     WIDTH,
 )
 from nbnet.kernels.losses import apply_inverse_link, value_and_gradient
-from nbnet.kernels.matmul import add_scaled, column_sums, weight_gradient
+from nbnet.kernels.matmul import (
+    add_scaled,
+    column_sums,
+    narrow_weight_gradient,
+    weight_gradient,
+)
 from nbnet.kernels.ops import backward, data_row, forward
 from nbnet.kernels.optimizers import GRADIENT, prepare, update
 
@@ -85,38 +91,44 @@ TASK_ROWS = 64  # rows of a weight matrix a task takes at a time: with three pan
 
 
 @kernel
-def _raw_row(head, nodes, work, r, raw):
-    """Collect the raw outputs of buffer row `r` from its panels."""
+def _raw_outputs(head, nodes, work, r0, rows, z):
+    """Collect the raw outputs of `rows` buffer rows in `z`, output by output."""
     v, panel = head[H_LANES], head[H_PANEL]
-    at = nodes[head[H_OUTPUT], VALUE] + r * v
-    for c in range(raw.size):
-        raw[c] = work[at + (c // v) * panel + c % v]
+    out = nodes[head[H_OUTPUT]]
+    for c in range(out[WIDTH]):
+        at = out[VALUE] + (c // v) * panel + r0 * v + c % v
+        column = run(z, c * rows, rows)
+        for r in range(rows):
+            column[r] = work[at + r * v]
 
 
 @kernel
 def _rows_loss(head, nodes, y, weights, order, first, last, r0, r1, scale, work, scratch, row_loss):
     """Weighted loss of each row, and its gradient at the output node."""
-    v, panel = head[H_LANES], head[H_PANEL]
+    v, panel, targets = head[H_LANES], head[H_PANEL], head[H_TARGETS]
     out = nodes[head[H_OUTPUT]]
-    n = out[WIDTH]
-    raw, gradient = run(scratch, 0, n), run(scratch, n, n)
-    for r in range(r0, r1):
-        row = data_row(order, first + r, last)
-        weight = work.dtype.type(1 if row >= 0 else 0)
-        if row >= 0 and weights.size > 0:
-            weight = weights[row]
-        if weight == 0:  # padding, or a row left out: neither loss nor gradient, were they infinite
-            row_loss[r] = 0
-            for c in range(n):
-                gradient[c] = 0
-        else:
-            _raw_row(head, nodes, work, r, raw)
-            value = value_and_gradient(head[H_LOSS], raw, n, y, row * head[H_TARGETS], gradient)
-            row_loss[r] = value * weight
-        factor = work.dtype.type(weight * scale)
-        at = out[DELTA] + r * v
-        for c in range(n):
-            work[at + (c // v) * panel + c % v] = gradient[c] * factor
+    rows, n = r1 - r0, out[WIDTH]
+    z, target = run(scratch, 0, n * rows), run(scratch, n * rows, targets * rows)
+    at = (n + targets) * rows
+    value, weight = run(scratch, at, rows), run(scratch, at + rows, rows)
+    for r in range(rows):
+        row = data_row(order, first + r0 + r, last)
+        weight[r] = 0 if row < 0 else (weights[row] if weights.size > 0 else 1)
+        for t in range(targets):
+            target[t * rows + r] = y[max(row, 0) * targets + t]
+    _raw_outputs(head, nodes, work, r0, rows, z)
+    value_and_gradient(head[H_LOSS], z, target, rows, value, run(scratch, at + 2 * rows, rows))
+    # Padding, or a row left out, has neither loss nor gradient, were they infinite.
+    for r in range(rows):
+        row_loss[r0 + r] = value[r] * weight[r] if weight[r] != 0 else 0
+        weight[r] *= scale
+    for c in range(n):
+        column = run(z, c * rows, rows)
+        for r in range(rows):
+            column[r] = column[r] * weight[r] if weight[r] != 0 else 0
+        at = out[DELTA] + (c // v) * panel + r0 * v + c % v
+        for r in range(rows):
+            work[at + r * v] = column[r]
 
 
 # --- Phase 2: parameters -----------------------------------------------------------------------
@@ -133,8 +145,8 @@ def _add_penalty(gradient, params, l2):
 
 
 @kernel
-def _transpose(params, at, mirror, to, rows, first_row, columns, column, inputs_panel, v):
-    """Copy `rows` x V weights of one panel into the transposed panels.
+def _transpose(params, at, to, rows, first_row, columns, column, inputs_panel, v):
+    """Copy `rows` x V weights of one panel into the transposed panels behind the parameters.
 
     Weight (i, c) of the panel lies at ``at + (i - first_row) * v + c``; its copy at row
     ``column + c`` of transposed panel ``i // v``.
@@ -144,11 +156,11 @@ def _transpose(params, at, mirror, to, rows, first_row, columns, column, inputs_
         n = min(v, rows - i0)
         start = to + ((first_row + i0) // v) * inputs_panel + column * v
         if n == v and used == v:
-            transpose_block(params, at + i0 * v, mirror, start)
+            transpose_block(params, at + i0 * v, params, start)
             continue
         block = run(params, at + i0 * v, n * v)
         for c in range(used):
-            row = run(mirror, start + c * v, n)
+            row = run(params, start + c * v, n)
             for i in range(n):
                 row[i] = block[i * v + c]
 
@@ -184,7 +196,7 @@ def _over_parts(gradient, collected, begun, more):
 @kernel
 def _parameters(
     task, head, nodes, ops, x, indices, indptr, order, first, last, begun, more,
-    l2, params, mirror, state, collected, work, scratch, hyper, general,
+    l2, params, state, collected, work, scratch, hyper, general,
 ):  # fmt: skip
     """Gradient of one task, and after the batch's last part penalty and optimizer step.
 
@@ -206,8 +218,19 @@ def _parameters(
                     head[H_OPTIMIZER], run(params, at, v), gradient, state, at, head[H_SLOT], hyper
                 )
         return squares
+    # The task's weights: so many runs of n numbers, `apart` from each other.
     row, n = task[TASK_ROW], task[TASK_N_ROWS] * v
-    if task[TASK_KIND] == SPARSE_TASK:
+    at, apart = op[WEIGHTS] + (task[TASK_PANEL] * op[INPUTS] + row) * v, op[INPUTS] * v
+    runs = task[TASK_PANELS]
+    if task[TASK_KIND] == NARROW_TASK:
+        x = nodes[op[IN_0], VALUE] + task[TASK_PANEL] * panel
+        n, runs = task[TASK_PANELS] * DEPTH * v, 1
+        at = op[WEIGHTS] + task[TASK_PANEL] * DEPTH * v
+        narrow_weight_gradient(
+            work, x, panel, task[TASK_PANELS], v, work, out[DELTA], out[WIDTH], rows // DEPTH,
+            run(scratch, 0, n), work,
+        )  # fmt: skip
+    elif task[TASK_KIND] == SPARSE_TASK:
         if general is not None:
             _sparse_gradient(
                 op, head, nodes, work, x, indices, indptr, order, first, last,
@@ -219,21 +242,19 @@ def _parameters(
             work, out[DELTA] + task[TASK_PANEL] * panel, task[TASK_PANELS], rows // DEPTH,
             scratch, 0, n, work,
         )  # fmt: skip
-    for k in range(task[TASK_PANELS]):
-        p = task[TASK_PANEL] + k
-        at = op[WEIGHTS] + (p * op[INPUTS] + row) * v
+    for k in range(runs):
         weights, gradient = run(params, at, n), run(scratch, k * n, n)
         _over_parts(gradient, run(collected, at, n), begun, more)
-        if more:
-            continue
-        if l2 != 0:
-            squares += _add_penalty(gradient, weights, params.dtype.type(l2))
-        update(head[H_OPTIMIZER], weights, gradient, state, at, head[H_SLOT], hyper)
-        if op[MIRROR] >= 0 and head[H_OPTIMIZER] != GRADIENT:
-            _transpose(
-                params, at, mirror, op[MIRROR], task[TASK_N_ROWS], row,
-                op[COLUMNS], p * v, op[COLUMNS] * v, v,
-            )  # fmt: skip
+        if not more:
+            if l2 != 0:
+                squares += _add_penalty(gradient, weights, params.dtype.type(l2))
+            update(head[H_OPTIMIZER], weights, gradient, state, at, head[H_SLOT], hyper)
+            if op[MIRROR] >= 0 and op[MIRROR] != op[WEIGHTS] and head[H_OPTIMIZER] != GRADIENT:
+                _transpose(
+                    params, at, op[MIRROR], task[TASK_N_ROWS], row,
+                    op[COLUMNS], (task[TASK_PANEL] + k) * v, op[COLUMNS] * v, v,
+                )  # fmt: skip
+        at += apart
     return squares
 
 
@@ -243,8 +264,8 @@ def _parameters(
 @kernel(entry=True)
 def train(
     tid, n_threads, head, nodes, ops, slopes, tasks, bounds, x, indices, indptr, y, weights, order,
-    settings, rates, hyper, params, mirror, state, collected, work, scratch, row_loss, squares,
-    general, sync,
+    settings, rates, hyper, params, state, collected, work, scratch, row_loss, squares, general,
+    sync,
 ):  # fmt: skip
     """Thread `tid`'s share of an epoch: one step per consecutive slice of `order`.
 
@@ -263,10 +284,11 @@ def train(
     settings : float64, the optimizer's
     rates : (len(RATES),) float64; thread 0 reports here
     hyper : (n_threads, HYPER)
-    params, mirror, state : engine layout, changed
-    collected : like `params`, or empty if no batch has more rows than the buffers
+    params : engine layout, the transposed weights behind it; changed
+    state : engine layout, changed
+    collected : engine layout, or empty if no batch has more rows than the buffers
     work : flat values and gradients of all nodes
-    scratch : (n_threads, room for a task, a panel of a block, or two rows of raw outputs)
+    scratch : (n_threads, room for a task, a panel of a block, or the loss of a block)
     row_loss : (rows of the buffers,) float64
     squares : (tasks,) float64
     general : None if all ops are plain, else 1
@@ -308,7 +330,7 @@ def train(
                     head, nodes, y, weights, order, first, last, r0, r1, 1.0 / total,
                     work, my_scratch, row_loss,
                 )  # fmt: skip
-                backward(ops, slopes, head, nodes, work, r0, r1, mirror, my_scratch, sync, general)
+                backward(ops, slopes, head, nodes, work, r0, r1, params, my_scratch, sync, general)
                 if stopped(sync):
                     return STOPPED
             phase += 1
@@ -326,7 +348,7 @@ def train(
             for q in range(bounds[tid], bounds[tid + 1]):
                 squares[q] = _parameters(
                     tasks[q], head, nodes, ops, x, indices, indptr, order, first, last,
-                    first > start, last < stop, rates[R_ALPHA] / total, params, mirror, state,
+                    first > start, last < stop, rates[R_ALPHA] / total, params, state,
                     collected, work, my_scratch, my_hyper, general,
                 )  # fmt: skip
                 if stopped(sync):
@@ -362,7 +384,6 @@ def predict(
     order : empty
     """
     n = nodes[head[H_OUTPUT], WIDTH]
-    raw = run(scratch[tid], 0, n)
     r0 = tid * BLOCK  # of `work`, where this thread's block lies
     for start in range(tid * BLOCK, n_rows, n_threads * BLOCK):
         if stopped(sync):
@@ -373,10 +394,12 @@ def predict(
             ops, slopes, head, nodes, work, r0, r1,
             params, x, indices, indptr, order, start - r0, last, sync, general,
         )  # fmt: skip
-        for i in range(start, last):
-            _raw_row(head, nodes, work, r0 + i - start, raw)
-            if link >= 0:
-                apply_inverse_link(link, raw, n)
-            for c in range(n):
-                out[i * n + c] = raw[c]
+        rows = last - start
+        z = run(scratch[tid], 0, n * rows)
+        _raw_outputs(head, nodes, work, r0, rows, z)
+        if link >= 0:
+            apply_inverse_link(link, z, rows, run(scratch[tid], n * rows, rows))
+        for c in range(n):
+            for r in range(rows):
+                out[(start + r) * n + c] = z[c * rows + r]
     return FINISHED
