@@ -31,12 +31,15 @@ e. A maxout unit is a dense node, all first pieces in front, then all second pie
    translates.
 f. Half of the ops are rarely used, but all must be compiled. Where an argument `general` is None,
    numba drops the branches that ask for it before it compiles: a plain stack of dense layers over
-   dense X never pays for the others.
+   dense X never pays for the others. (For the same reason a literal number is not handed to a
+   kernel that also gets variables there: numba would compile it twice.)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
 
 from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import DEPTH, copy_row, run
@@ -122,14 +125,24 @@ OPS = {
 
 
 @kernel
+def _copy(x, to):
+    for i in range(x.size):
+        to[i] = x[i]
+
+
+@kernel
+def _add(x, to):
+    for i in range(x.size):
+        to[i] += x[i]
+
+
+@kernel
 def _send(d, to, add):
     """Write the gradient `d` to the slice `to`, or add it."""
     if add == 1:
-        for i in range(d.size):
-            to[i] += d[i]
+        _add(d, to)
     else:
-        for i in range(d.size):
-            to[i] = d[i]
+        _copy(d, to)
 
 
 @kernel
@@ -173,7 +186,7 @@ def dense_forward(op, nodes, work, panel, v, r0, r1, params):
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
     affine(
         work, x[VALUE], panel, r0, r1, v, params, op[WEIGHTS], op[INPUTS] * v, out[PANELS],
-        (x[WIDTH] + DEPTH - 1) // DEPTH, work, out[VALUE], params, op[BIAS], 0, v,
+        (x[WIDTH] + DEPTH - 1) // DEPTH, work, out[VALUE], params, op[BIAS], np.int64(0), v,
     )  # fmt: skip
 
 
@@ -223,7 +236,7 @@ def activation_forward(op, negative_slope, nodes, work, panel, v, r0, r1):
         at = out[VALUE] + p * panel
         h = run(work, at + r0 * v, n)
         if z[VALUE] != out[VALUE]:
-            _send(run(work, z[VALUE] + p * panel + r0 * v, n), h, 0)
+            _copy(run(work, z[VALUE] + p * panel + r0 * v, n), h)
         activate(op[ACT], h, negative_slope)
     used = out[WIDTH] - (out[PANELS] - 1) * v
     if used < v:
@@ -247,7 +260,7 @@ def activation_backward(op, negative_slope, nodes, work, panel, v, r0, r1, scrat
             multiply_by_slope(op[ACT], d, h, negative_slope)
         else:
             copy = run(scratch, 0, n)
-            _send(d, copy, 0)
+            _copy(d, copy)
             multiply_by_slope(op[ACT], copy, h, negative_slope)
             _send(copy, dz, op[ADD_0])
 
@@ -262,7 +275,7 @@ def maxout_forward(op, nodes, work, panel, v, r0, r1):
         for k in range(op[PIECES]):
             piece = run(work, z[VALUE] + k * out[PANELS] * panel + at, n)
             if k == 0:
-                _send(piece, h, 0)
+                _copy(piece, h)
             else:
                 for i in range(h.size):  # written so that NaN wins
                     keep = piece[i] <= h[i] or h[i] != h[i]
@@ -277,7 +290,7 @@ def maxout_backward(op, nodes, work, panel, v, r0, r1, scratch):
         at = p * panel + r0 * v
         h = run(work, out[VALUE] + at, n)
         left = run(scratch, 0, n)  # what no piece has claimed yet: of equal pieces the first wins
-        _send(run(work, out[DELTA] + at, n), left, 0)
+        _copy(run(work, out[DELTA] + at, n), left)
         for k in range(op[PIECES]):
             shift = k * out[PANELS] * panel
             piece = run(work, z[VALUE] + shift + at, n)
@@ -295,8 +308,8 @@ def add_forward(op, nodes, work, panel, v, r0, r1):
     for p in range(out[PANELS]):
         at = p * panel + r0 * v
         h = run(work, out[VALUE] + at, n)
-        _send(run(work, first[VALUE] + at, n), h, 0)
-        _send(run(work, second[VALUE] + at, n), h, 1)
+        _copy(run(work, first[VALUE] + at, n), h)
+        _add(run(work, second[VALUE] + at, n), h)
 
 
 @kernel
