@@ -102,9 +102,7 @@ class _Arithmetic:
     def power_of_two(self, n):
         """2^n for an integer n within the range of normal numbers."""
         biased = self.builder.add(n, self.int(self.bias))
-        return self.builder.bitcast(
-            self.builder.shl(biased, self.int(self.mantissa)), self.number
-        )
+        return self.builder.bitcast(self.builder.shl(biased, self.int(self.mantissa)), self.number)
 
 
 def _elementary(emit, twin):
@@ -152,9 +150,7 @@ def _emit_log(m, x):
     exponent = m.builder.sub(m.builder.ashr(shifted, m.int(m.mantissa)), m.int(m.bias))
     k = m.builder.sitofp(exponent, m.number)
     k = m.where(x, "<", smallest, m.sub(k, float(up)), k)
-    rest = m.builder.add(
-        m.builder.and_(shifted, m.int(2**m.mantissa - 1)), root
-    )
+    rest = m.builder.add(m.builder.and_(shifted, m.int(2**m.mantissa - 1)), root)
     f = m.sub(m.builder.bitcast(rest, m.number), 1.0)
 
     s = m.div(f, m.add(2.0, f))

@@ -41,6 +41,7 @@ __all__ = [
     "copy_row",
     "lanes",
     "pause",
+    "prefetch",
     "product_1",
     "product_2",
     "product_3",
@@ -143,9 +144,7 @@ def _product(transposed, n_panels, rows=ROWS):
             name = f"nbnet_product_{'t' if transposed else 'n'}{rows}x{n_panels}_{dtype}"
             function = builder.module.globals.get(name)
             if function is None:
-                function = _emit_product(
-                    builder.module, name, dtype, transposed, n_panels, rows
-                )
+                function = _emit_product(builder.module, name, dtype, transposed, n_panels, rows)
             values = []
             for value, numba_type in zip(args, signature.args, strict=True):
                 if isinstance(numba_type, types.Array):
@@ -383,6 +382,30 @@ def copy_row(typingctx, x, x_at, n, to, at):
 
     i64 = types.int64
     return types.void(x, i64, i64, to, i64), codegen
+
+
+def _prefetch_twin(x, at):
+    pass
+
+
+@machine_code(_prefetch_twin)
+def prefetch(typingctx, x, at):
+    """Begin to fetch the cache line of ``x[at]``, without waiting for it."""
+
+    def codegen(context, builder, signature, args):
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        byte = ir.IntType(8).as_pointer()
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32]),
+            "llvm.prefetch.p0",
+        )
+        address = builder.bitcast(builder.gep(array.data, [args[1]]), byte)
+        read, keep, data = (ir.Constant(_I32, n) for n in (0, 3, 1))
+        builder.call(function, [address, read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(x, types.int64), codegen
 
 
 def _transpose_twin(a, a_at, to, at):

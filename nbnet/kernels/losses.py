@@ -182,7 +182,7 @@ def value_and_gradient(code, z, y, rows, value, scratch):
 
 @kernel
 def apply_inverse_link(code, z, rows, scratch):
-    """Replace raw outputs, laid out as in `value_and_gradient`, by the distribution's parameters."""
+    """Replace raw outputs by the distribution's parameters; layout as in `value_and_gradient`."""
     zero = z.dtype.type(0)
     one = z.dtype.type(1)
     if code == SOFTMAX_CROSS_ENTROPY:

@@ -13,8 +13,8 @@ gradient     dW = X^T dZ              rows of the batch
 as that leaves no single one over: 4 = 2 + 2.
 
 A layer of one to ``DEPTH`` units, such as the output of a binary classifier, would leave most of a
-vector idle. Its weights are kept as the transposed copy alone (see `nbnet.plan`), lanes run over its
-inputs: `narrow_affine`, `narrow_weight_gradient`. The way back is `affine`, as for all.
+vector idle. Its weights are kept as the transposed copy alone (see `nbnet.plan`), lanes run over
+its inputs: `narrow_affine`, `narrow_weight_gradient`. The way back is `affine`, as for all.
 """
 
 from nbnet.kernels._jit import kernel

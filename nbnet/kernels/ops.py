@@ -13,7 +13,8 @@ concat       one input's columns put beside the others'     dX = its columns of 
 ===========  =============================================  =======================================
 
 A dense op of few units is ``narrow_dense`` (see `matmul`). A CSR matrix X has two ops of its own,
-``sparse_input`` and, reading X without laying it out, ``sparse_dense``. (Goodfellow et al., 2016, sections 6.3.3 and 6.5.)
+``sparse_input`` and, reading X without laying it out, ``sparse_dense``. (Goodfellow et al., 2016,
+sections 6.3.3 and 6.5.)
 
 To add an op: its row in ``OPS``, its two functions, its branch in `forward` and `backward`, and its
 node in `nbnet.graph`.
@@ -42,7 +43,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nbnet.kernels._jit import kernel
-from nbnet.kernels._tile import DEPTH, copy_row, run
+from nbnet.kernels._tile import DEPTH, copy_row, prefetch, run
 from nbnet.kernels.activations import activate, multiply_by_slope
 from nbnet.kernels.barrier import stopped
 from nbnet.kernels.layout import (
@@ -84,6 +85,9 @@ __all__ = ["OPS", "Op", "backward", "data_row", "forward"]
     MULTIPLY,
     CONCAT,
 ) = range(10)
+
+
+PREFETCHED = 4  # cache lines of a row; the rest of a longer one the processor fetches by itself
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,11 @@ def input_forward(op, nodes, work, panel, v, r0, r1, x, order, first, last):
         for p in range(out[PANELS]):
             n = features - p * v if row >= 0 else 0
             copy_row(x, max(row, 0) * features + p * v, n, work, at + p * panel)
+    # A shuffled row is a wait for memory: those of the next block come while this one is at work.
+    begin = min(features, PREFETCHED * v)
+    for i in range(first + r1, min(order.size, first + r1 + (r1 - r0))):
+        for c in range(0, begin + v - 1, v):
+            prefetch(x, order[i] * features + min(c, begin - 1))
 
 
 @kernel
@@ -450,7 +459,7 @@ def backward(ops, slopes, head, nodes, work, r0, r1, params, scratch, sync, gene
         code = op[CODE]
         if op[ADD_0] < 0 and op[ADD_1] < 0:
             continue  # nobody wants a gradient below
-        if code == DENSE or code == NARROW_DENSE or code == SPARSE_DENSE:
+        if code in (DENSE, NARROW_DENSE, SPARSE_DENSE):
             dense_backward(op, nodes, work, panel, v, r0, r1, params)
         elif code == ACTIVATION:
             activation_backward(op, slopes[k], nodes, work, panel, v, r0, r1, scratch)
