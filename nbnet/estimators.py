@@ -13,6 +13,7 @@ from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from numbers import Integral, Real
+from operator import is_
 from typing import Any, Self
 
 import numpy as np
@@ -440,7 +441,9 @@ class _BaseMLP(BaseEstimator):
             params = self._train_by_epochs(
                 problem, params, history, random_state, first=first, incremental=incremental
             )
-        self.coefs_, self.intercepts_ = network.unpack(params.astype(X.dtype, copy=False))
+        params = params.astype(X.dtype, copy=False)
+        self.coefs_, self.intercepts_ = network.unpack(params, copy=False)
+        self._cut_from = network.blocks, params, (*self.coefs_, *self.intercepts_)
         self.loss_ = history.loss
         self.n_iter_ = history.n_iter
         self.t_ = history.t
@@ -653,19 +656,25 @@ class _BaseMLP(BaseEstimator):
         )
 
     def _packed(self, network: Network) -> np.ndarray:
-        """`coefs_` and `intercepts_` as the flat vector of a network, if they fit it."""
-        have = [
-            (np.shape(w), np.shape(b)) for w, b in zip(self.coefs_, self.intercepts_, strict=True)
-        ]
-        want = [((b.fan_in, b.columns), (b.columns,)) for b in network.blocks]
-        if have != want:
+        """`coefs_` and `intercepts_` as the flat vector of a network, if they fit it.
+
+        As long as they are the arrays that `fit` cut from such a vector, it is that vector: to copy
+        it would take longer than to predict one row.
+        """
+        blocks, params, arrays = getattr(self, "_cut_from", ((), np.empty(0), ()))
+        now = (*self.coefs_, *self.intercepts_)
+        if blocks == network.blocks and len(arrays) == len(now) and all(map(is_, arrays, now)):
+            return params
+        try:
+            return network.pack(self.coefs_, self.intercepts_, dtype=self._dtype)
+        except ValueError as error:
             raise ValueError(
-                f"The fitted coefs_ have shapes {[w for w, _ in have]}, but "
+                f"The fitted coefs_ have shapes {[np.shape(w) for w in self.coefs_]}, but "
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r}, "
                 f"activation={self.activation!r}, pieces={self.pieces} and the data ask for "
-                f"{[w for w, _ in want]}. Set the parameters back, or fit with warm_start=False."
-            )
-        return network.pack(self.coefs_, self.intercepts_, dtype=self._dtype)
+                f"{[(b.fan_in, b.columns) for b in network.blocks]}. Set the parameters back, or "
+                "fit with warm_start=False."
+            ) from error
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Compute outputs (N, R) behind the inverse link: probabilities or predicted values."""
@@ -676,8 +685,14 @@ class _BaseMLP(BaseEstimator):
         network = self._build(
             self.coefs_[0].shape[0], self._fitted_layers(), self.coefs_[-1].shape[1]
         )
-        params = self._packed(network).astype(np.result_type(X.dtype, self._dtype), copy=False)
+        params = self._packed(network)
+        if X.dtype != params.dtype:  # one of them is float64
+            params = params.astype(np.float64, copy=False)
         return network.forward(params, X, loss=self._loss())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the flat vector: a copy's arrays would not be cut from the copy's vector."""
+        return {k: v for k, v in super().__getstate__().items() if k != "_cut_from"}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

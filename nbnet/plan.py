@@ -184,6 +184,8 @@ class Plan:
         Where each block lies in the engine's vectors, and its padded shape.
     n_params : int
         P, natural layout.
+    natural : bool
+        Whether this plan reads parameters in the natural layout.
     n_engine, n_mirror, n_work, n_scratch : int
         Lengths of the engine's parameter vector, of the mirror behind it, of ``work`` and of one
         thread's scratch.
@@ -205,6 +207,7 @@ class Plan:
     blocks: tuple[ParameterBlock, ...]
     places: tuple[dict[str, int], ...]
     n_params: int
+    natural: bool
     n_engine: int
     n_mirror: int
     n_work: int
@@ -361,6 +364,7 @@ def make_plan(
     training: bool = True,
     keep: tuple[Node, ...] = (),
     sparse: bool = False,
+    natural: bool = False,
 ) -> Plan:
     """Lay out the graph that ends in `output`.
 
@@ -377,8 +381,11 @@ def make_plan(
         Nodes whose values and gradients must survive the step, to be read by `Plan.read`.
     sparse : bool, default=False
         Whether X is CSR: dense ops then read its rows directly.
+    natural : bool, default=False
+        For a forward pass over one row (`rows` = 1), without maxout: parameters are read in the
+        natural layout, for to change it would take longer than the pass.
     """
-    return _Draft(output, np.dtype(dtype), rows, blocks, training, keep, sparse).finish()
+    return _Draft(output, np.dtype(dtype), rows, blocks, training, keep, sparse, natural).finish()
 
 
 class _Draft:
@@ -393,11 +400,13 @@ class _Draft:
         training: bool,
         keep: tuple[Node, ...],
         sparse: bool,
+        natural: bool,
     ):
         self.lanes = lanes(dtype)
-        self.rows = _round_up(rows, ROWS)
+        self.rows = rows if natural else _round_up(rows, ROWS)
         # One row more than needed: panels then do not all start in the same cache set.
-        self.panel = (self.rows + 1) * self.lanes
+        self.panel = (self.rows + (not natural)) * self.lanes
+        self.natural = natural
         self.dtype = dtype
         self.blocks = blocks
         self.training = training
@@ -418,6 +427,8 @@ class _Draft:
         return len(self._variables) - 1
 
     def _dense(self, inputs: list[int], columns: int) -> str:
+        if self.natural:
+            return "row_dense"
         if inputs == [self.input]:
             return "sparse_dense" if self.sparse else "dense"
         return "narrow_dense" if columns <= DEPTH else "dense"
@@ -517,6 +528,12 @@ class _Draft:
     def _place_parameters(self) -> None:
         at = mirror_at = 0
         self.places: list[dict[str, int]] = []
+        if self.natural:
+            for block in self.blocks:
+                place = {"weights": block.weights.start, "bias": block.bias.start, "mirror": -1}
+                self.places.append(place)
+            self.n_engine = self.n_mirror = 0
+            return
         steps = {step.block: step for step in self._steps if step.block >= 0}
         v = self.lanes
         for i, block in enumerate(self.blocks):
@@ -613,6 +630,7 @@ class _Draft:
             blocks=self.blocks,
             places=tuple(self.places),
             n_params=self.blocks[-1].bias.stop if self.blocks else 0,
+            natural=self.natural,
             n_engine=self.n_engine,
             n_mirror=self.n_mirror,
             n_work=self.n_work,

@@ -1,7 +1,9 @@
 """What the estimators do beyond, or stricter than, scikit-learn's; what they promise in docs."""
 
+import copy
 import doctest
 import inspect
+import pickle
 import re
 import warnings
 from itertools import pairwise
@@ -296,6 +298,32 @@ def test_fit_changes_no_array_it_gave_out(Estimator):
     for a, b in zip(held, copies, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(model.coefs_[0], copies[0])
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "made_from", [lambda m: m, copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))]
+)
+def test_weights_changed_in_place_or_exchanged_are_used(Estimator, made_from):
+    """Also by the way that a single row takes, which looks at the arrays' common memory."""
+    model = Estimator(hidden_layer_sizes=(4, 4), max_iter=3, random_state=0)
+    model = made_from(model.fit(X_IRIS, Y_IRIS))
+    output = getattr(model, "predict_proba", model.predict)
+
+    def outputs():
+        one_by_one = np.concatenate([output(x[None]) for x in X_IRIS])
+        np.testing.assert_allclose(one_by_one, output(X_IRIS), rtol=1e-12)
+        return one_by_one
+
+    before = outputs()
+    model.coefs_[0][:] *= 2
+    scaled = outputs()
+    assert not np.allclose(before, scaled)
+    model.coefs_[1] = model.coefs_[1][::-1].copy()
+    turned = outputs()
+    assert not np.allclose(scaled, turned)
+    model.intercepts_[0], model.intercepts_[1] = model.intercepts_[1], model.intercepts_[0]
+    assert not np.allclose(turned, outputs())
 
 
 @BOTH

@@ -65,6 +65,83 @@ def test_product_tile(dtype, transposed, n_panels, depth):
 
 @pytest.mark.uncompiled
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_panels", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [1, 7])
+def test_weighted_rows_tile(dtype, n_panels, depth):
+    v, rng = _tile.lanes(dtype), np.random.default_rng(0)
+    k = depth * _tile.DEPTH
+    a = rng.standard_normal((k, v)).astype(dtype)
+    b = rng.standard_normal((k, n_panels * v)).astype(dtype)
+    product = getattr(_tile, f"weighted_rows_{n_panels}")
+    column = v - 1
+    for function in (called(product), _tile._product_twin(True, n_panels, rows=1)):
+        c = np.full((n_panels + 1) * v, 7.0, dtype=dtype)
+        start = np.zeros(v, dtype=dtype)
+        function(panels(a, k), column, 0, panels(b, k), 0, k * v, depth, c, 0, v, start, 0, 0, 0)
+        np.testing.assert_allclose(c[:-v], a[:, column] @ b, rtol=TOLERANCE[dtype] * 10)
+        assert (c[-v:] == 7).all(), "wrote past its tile"
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_panels", [1, 3, 8])
+def test_row_dots_tile(dtype, n_panels):
+    v, rows, rng = _tile.lanes(dtype), _tile.ROWS, np.random.default_rng(0)
+    a = rng.standard_normal((rows, n_panels * v)).astype(dtype)
+    b, bias = rng.standard_normal(n_panels * v).astype(dtype), np.array([3, 0.5], dtype=dtype)
+    for function in (called(_tile.row_dots), _tile._row_dots_twin):
+        c = np.full(rows * v, 7.0, dtype=dtype)
+        function(panels(a, rows), 0, rows * v, b, 0, v, n_panels, c, 2, bias, 1)
+        column = c.reshape(rows, v)[:, 2]
+        tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype] * 10}
+        np.testing.assert_allclose(column, a @ b + dtype(0.5), **tolerance)
+        assert (np.delete(c.reshape(rows, v), 2, axis=1) == 7).all()
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("units", [1, 2, 4])
+@pytest.mark.parametrize("n_panels", [1, 2, 3, 4])
+def test_narrow_affine_and_weight_gradient(dtype, units, n_panels):
+    v, rng = _tile.lanes(dtype), np.random.default_rng(units)
+    rows, fan_in = 2 * _tile.ROWS, n_panels * v - 1
+    x = rng.standard_normal((rows, fan_in)).astype(dtype)
+    w = rng.standard_normal((fan_in, units)).astype(dtype)
+    bias = rng.standard_normal(units).astype(dtype)
+    transposed = np.zeros((_tile.DEPTH, fan_in), dtype=dtype)
+    transposed[:units] = w.T
+    z = np.zeros(rows * v, dtype=dtype)
+    called(matmul.narrow_affine)(
+        panels(x, rows), 0, rows * v, 0, rows, v, panels(transposed, _tile.DEPTH), 0, n_panels,
+        z, 0, units, bias, 0,
+    )  # fmt: skip
+    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype] * 10}
+    np.testing.assert_allclose(matrix(z, rows, units), x @ w + bias, **tolerance)
+    assert (z.reshape(rows, v)[:, units:] == 0).all()
+
+    g = np.full(n_panels * _tile.DEPTH * v, 7.0, dtype=dtype)
+    called(matmul.narrow_weight_gradient)(
+        panels(x, rows), 0, rows * v, n_panels, v, z, 0, units, rows // _tile.DEPTH, g,
+        np.zeros(v, dtype=dtype),
+    )  # fmt: skip
+    expected = matrix(z, rows, units).T @ x
+    np.testing.assert_allclose(matrix(g, units, fan_in), expected, **tolerance)
+    assert (matrix(g, _tile.DEPTH, fan_in)[units:] == 0).all()
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("fan_in", [1, 3, 4, 11])
+def test_add_rows(dtype, fan_in):
+    rng = np.random.default_rng(fan_in)
+    x, w = rng.standard_normal(fan_in).astype(dtype), rng.standard_normal((fan_in, 5)).astype(dtype)
+    z = np.ones(5, dtype=dtype)
+    called(matmul.add_rows)(x, w.ravel(), z)
+    np.testing.assert_allclose(z, 1 + x @ w, rtol=TOLERANCE[dtype] * 10, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [1, 3, 4, 8, 15, 16, 40])
 def test_copy_row(dtype, n):
     v = _tile.lanes(dtype)

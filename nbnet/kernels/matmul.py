@@ -37,6 +37,7 @@ from nbnet.kernels._tile import (
 
 __all__ = [
     "NARROW_PANELS",
+    "add_rows",
     "add_scaled",
     "affine",
     "column_sums",
@@ -198,6 +199,27 @@ def narrow_weight_gradient(x, x_at, panel, panels, v, d, d_at, units, depth, g, 
             weighted_rows_2(d, at, 0, x, x_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
         else:
             weighted_rows_1(d, at, 0, x, x_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
+
+
+@kernel
+def add_rows(x, w, z):
+    """``z += x W`` for one row x and a matrix W in C order.
+
+    Four rows of W at a time, so that z is not written back after each; added in the order of the
+    tile.
+    """
+    n = z.size
+    left = x.size % 4
+    for i in range(left):
+        row = run(w, i * n, n)
+        for j in range(n):
+            z[j] += x[i] * row[j]
+    for i in range(left, x.size, 4):
+        a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
+        rows = run(w, i * n, 4 * n)
+        second, third, fourth = run(rows, n, n), run(rows, 2 * n, n), run(rows, 3 * n, n)
+        for j in range(n):
+            z[j] = d * fourth[j] + (c * third[j] + (b * second[j] + (a * rows[j] + z[j])))
 
 
 @kernel

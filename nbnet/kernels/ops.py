@@ -12,9 +12,9 @@ multiply     A B, elementwise                               dA = D B, dB = D A
 concat       one input's columns put beside the others'     dX = its columns of D
 ===========  =============================================  =======================================
 
-A dense op of few units is ``narrow_dense`` (see `matmul`). A CSR matrix X has two ops of its own,
-``sparse_input`` and, reading X without laying it out, ``sparse_dense``. (Goodfellow et al., 2016,
-sections 6.3.3 and 6.5.)
+A dense op of few units is ``narrow_dense``, one over a single row, for which weights are not worth
+packing, ``row_dense`` (see `matmul`). A CSR matrix X has two ops of its own, ``sparse_input`` and,
+reading X without laying it out, ``sparse_dense``. (Goodfellow et al., 2016, sections 6.3.3, 6.5.)
 
 To add an op: its row in ``OPS``, its two functions, its branch in `forward` and `backward`, and its
 node in `nbnet.graph`.
@@ -69,7 +69,7 @@ from nbnet.kernels.layout import (
     WEIGHTS,
     WIDTH,
 )
-from nbnet.kernels.matmul import add_scaled, affine, narrow_affine
+from nbnet.kernels.matmul import add_rows, add_scaled, affine, narrow_affine
 
 __all__ = ["OPS", "Op", "backward", "data_row", "forward"]
 
@@ -78,13 +78,14 @@ __all__ = ["OPS", "Op", "backward", "data_row", "forward"]
     SPARSE_INPUT,
     DENSE,
     NARROW_DENSE,
+    ROW_DENSE,
     SPARSE_DENSE,
     ACTIVATION,
     MAXOUT,
     ADD,
     MULTIPLY,
     CONCAT,
-) = range(10)
+) = range(11)
 
 
 PREFETCHED = 4  # cache lines of a row; the rest of a longer one the processor fetches by itself
@@ -118,6 +119,7 @@ OPS = {
         Op("sparse_input", SPARSE_INPUT, inputs=0),
         Op("dense", DENSE, plain=True),
         Op("narrow_dense", NARROW_DENSE, plain=True),
+        Op("row_dense", ROW_DENSE, plain=True),
         Op("sparse_dense", SPARSE_DENSE),
         Op("activation", ACTIVATION, plain=True),
         Op("maxout", MAXOUT),
@@ -206,6 +208,16 @@ def narrow_dense_forward(op, nodes, work, panel, v, r0, r1, params):
         work, x[VALUE], panel, r0, r1, v, params, op[WEIGHTS], x[PANELS],
         work, out[VALUE], out[WIDTH], params, op[BIAS],
     )  # fmt: skip
+
+
+@kernel
+def row_dense_forward(op, nodes, work, params):
+    """One row of Z, the buffers being one row high, from weights as users see them."""
+    x, out = nodes[op[IN_0]], nodes[op[OUT]]
+    n = out[WIDTH]
+    z = run(work, out[VALUE], n)
+    _copy(run(params, op[BIAS], n), z)
+    add_rows(run(work, x[VALUE], x[WIDTH]), run(params, op[WEIGHTS], x[WIDTH] * n), z)
 
 
 @kernel
@@ -423,6 +435,8 @@ def forward(
             dense_forward(op, nodes, work, panel, v, r0, r1, params)
         elif code == NARROW_DENSE:
             narrow_dense_forward(op, nodes, work, panel, v, r0, r1, params)
+        elif code == ROW_DENSE:
+            row_dense_forward(op, nodes, work, params)
         elif code == ACTIVATION:
             activation_forward(op, slopes[k], nodes, work, panel, v, r0, r1)
         elif general is not None:

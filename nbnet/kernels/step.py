@@ -374,7 +374,7 @@ def predict(
 ):  # fmt: skip
     """Thread `tid`'s share of a forward pass: every n_threads-th block of rows.
 
-    Parameters as in `train`, and
+    A block has as many rows as the head says. Parameters as in `train`, and
 
     n_rows : int
         N.
@@ -383,13 +383,14 @@ def predict(
     out : (N * R,) written
     order : empty
     """
-    n = nodes[head[H_OUTPUT], WIDTH]
-    r0 = tid * BLOCK  # of `work`, where this thread's block lies
-    for start in range(tid * BLOCK, n_rows, n_threads * BLOCK):
+    n, block = nodes[head[H_OUTPUT], WIDTH], head[H_ROWS]
+    tile = min(block, ROWS)
+    r0 = tid * block  # of `work`, where this thread's block lies
+    for start in range(tid * block, n_rows, n_threads * block):
         if stopped(sync):
             return STOPPED
-        last = min(start + BLOCK, n_rows)
-        r1 = r0 + (last - start + ROWS - 1) // ROWS * ROWS
+        last = min(start + block, n_rows)
+        r1 = r0 + (last - start + tile - 1) // tile * tile
         forward(
             ops, slopes, head, nodes, work, r0, r1,
             params, x, indices, indptr, order, start - r0, last, sync, general,

@@ -1,0 +1,66 @@
+"""exp, log, log1p and tanh over the whole range of numbers, within 2 units in the last place."""
+
+import numpy as np
+import pytest
+from numba import njit
+
+from nbnet.kernels import _elementary
+
+DTYPES = (np.float32, np.float64)
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0]
+
+
+def everywhere(dtype):
+    """Numbers of every sign, exponent and kind, close to 0 and 1, and where a method changes."""
+    rng = np.random.default_rng(0)
+    bits = {np.float32: np.uint32, np.float64: np.uint64}[dtype]
+    info = np.finfo(dtype)
+    parts = [
+        rng.integers(0, np.iinfo(bits).max, 400_000, dtype=bits, endpoint=True).view(dtype),
+        rng.uniform(-1, 1, 100_000),
+        rng.uniform(-20, 20, 100_000),
+        rng.uniform(-1.1, 1.1, 100_000) * np.log(float(info.max)),  # around overflow and underflow
+        1 + rng.uniform(-1, 1, 100_000) * 2.0 ** rng.integers(-30, 0, 100_000),
+        rng.uniform(0, 1, 10_000) * float(info.smallest_normal),
+        0.625 + rng.uniform(-1e-3, 1e-3, 10_000),
+        [info.max, info.smallest_normal, info.smallest_subnormal, *SPECIAL],
+    ]
+    with np.errstate(over="ignore"):
+        x = np.concatenate([np.asarray(part).astype(dtype) for part in parts])
+    return np.concatenate([x, -x])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", _elementary.__all__)
+def test_within_two_units_in_the_last_place(name, dtype):
+    function, exact = getattr(_elementary, name), getattr(np, name)
+
+    @njit(error_model="numpy", fastmath={"contract"})
+    def apply(x, out):
+        for i in range(x.size):
+            out[i] = function(x[i])
+
+    x = everywhere(dtype)
+    out = np.empty_like(x)
+    apply(x, out)
+    wide = np.float64 if dtype == np.float32 else np.longdouble
+    with np.errstate(all="ignore"):
+        expected = exact(x.astype(wide))
+        nearest = expected.astype(dtype)
+        finite = np.isfinite(nearest) & np.isfinite(out)
+        unit = np.spacing(np.abs(nearest[finite])).astype(wide)
+        error = np.abs(out[finite].astype(wide) - expected[finite]) / unit
+    # Infinity, NaN and the point where one begins are the same to the last number.
+    np.testing.assert_array_equal(out[~finite], nearest[~finite])
+    worst = int(error.argmax())
+    # Where long double is no wider than double, the reference itself may be off by one.
+    bound = 2.0 + (np.finfo(wide).nmant <= np.finfo(dtype).nmant)
+    assert error[worst] <= bound, (x[finite][worst], out[finite][worst], nearest[finite][worst])
+
+
+@pytest.mark.parametrize("name", ["tanh", "log1p"])
+def test_small_arguments_are_their_own_value(name):
+    function = getattr(_elementary, name)
+    call = njit(lambda x: function(x))
+    for x in (0.0, 1e-300, -1e-300, 5e-324):
+        assert call(x) == x
