@@ -235,18 +235,36 @@ def test_panels_at_once_covers_and_leaves_no_single_panel_behind_three():
 
 @pytest.mark.uncompiled
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_column_sums_and_add_scaled(dtype):
+def test_column_sums(dtype):
     rng, v = np.random.default_rng(0), _tile.lanes(dtype)
     d = rng.standard_normal((12, v)).astype(dtype)
     sums = np.full(v, 3, dtype=dtype)
     called(matmul.column_sums)(d.ravel(), v, sums)
     np.testing.assert_allclose(sums, d.sum(axis=0), rtol=TOLERANCE[dtype] * 10)
-    add_scaled = called(matmul.add_scaled)
-    for width in (4, 8, 16):
-        x, y = rng.standard_normal((2, width)).astype(dtype)
-        expected = y + dtype(0.5) * x
-        add_scaled(dtype(0.5), x, y)
-        np.testing.assert_allclose(y, expected, rtol=TOLERANCE[dtype] * 10)
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gather_and_scatter_rows(dtype):
+    v, rng = _tile.lanes(dtype), np.random.default_rng(0)
+    x, w = rng.standard_normal(9).astype(dtype), rng.standard_normal((6, v)).astype(dtype)
+    indices = np.array([0, 5, 1, 1, 4, 2, 3, 0, 5], dtype=np.int32)
+    begin, end = 1, 8
+    dense = np.zeros(6, dtype=dtype)
+    np.add.at(dense, indices[begin:end], x[begin:end])
+    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype] * 10}
+    for gather in (called(_tile.gather_rows), _tile._gather_twin):
+        z = np.ones(3 * v, dtype=dtype)
+        gather(x, indices, begin, end, np.r_[w[:1].ravel(), w.ravel()], v, z, v)
+        np.testing.assert_allclose(z[v : 2 * v], 1 + dense @ w, **tolerance)
+        assert (z[:v] == 1).all()
+        assert (z[2 * v :] == 1).all()
+    for scatter in (called(_tile.scatter_rows), _tile._scatter_twin):
+        g = np.ones(8 * v, dtype=dtype)
+        scatter(x, indices, begin, end, w.ravel(), 2 * v, g, v)
+        expected = np.ones((8, v))
+        expected[1:7] += np.outer(dense, w[2])
+        np.testing.assert_allclose(g.reshape(8, v), expected, **tolerance)
 
 
 @pytest.mark.uncompiled

@@ -23,6 +23,7 @@ e. The accumulators start from ``start``: a bias row (row stride 0), a block of 
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 from llvmlite import binding, ir
@@ -39,6 +40,7 @@ __all__ = [
     "atomic_load",
     "atomic_store",
     "copy_row",
+    "gather_rows",
     "lanes",
     "pause",
     "prefetch",
@@ -47,6 +49,7 @@ __all__ = [
     "product_3",
     "row_dots",
     "run",
+    "scatter_rows",
     "transpose_block",
     "transposed_product_1",
     "transposed_product_2",
@@ -331,6 +334,98 @@ def row_dots(typingctx, a, a_at, a_panel, b, b_at, b_panel, panels, c, c_at, bia
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _gather_twin(x, indices, begin, end, w, w_at, z, z_at):
+    v = lanes(z.dtype)
+    for k in range(begin, end):
+        z[z_at : z_at + v] += x[k] * w[w_at + indices[k] * v :][:v]
+
+
+@machine_code(_gather_twin)
+def gather_rows(typingctx, x, indices, begin, end, w, w_at, z, z_at):
+    """Add to V numbers of `z` the rows of a panel that a sparse row of X picks and weights.
+
+    Nonzero k of X, ``begin <= k < end``, is ``x[k]`` in column ``indices[k]``.
+    """
+    i64 = types.int64
+
+    def codegen(context, builder, signature, args):
+        nonzeros = _Nonzeros(context, builder, signature, args)
+        z_at = nonzeros.vector_at(6, args[7])
+        total = cgutils.alloca_once(builder, nonzeros.vector)
+        builder.store(nonzeros.load(z_at), total)
+        with nonzeros.each() as (number, index):
+            row = nonzeros.load(nonzeros.vector_at(4, builder.add(args[5], index)))
+            builder.store(nonzeros.fma(number, row, builder.load(total)), total)
+        nonzeros.store(builder.load(total), z_at)
+        return context.get_dummy_value()
+
+    return types.void(x, indices, i64, i64, w, i64, z, i64), codegen
+
+
+def _scatter_twin(x, indices, begin, end, d, d_at, g, g_at):
+    v = lanes(g.dtype)
+    for k in range(begin, end):
+        g[g_at + indices[k] * v :][:v] += x[k] * d[d_at : d_at + v]
+
+
+@machine_code(_scatter_twin)
+def scatter_rows(typingctx, x, indices, begin, end, d, d_at, g, g_at):
+    """The transpose of `gather_rows`: add V numbers of `d`, weighted, to the rows of a panel."""
+    i64 = types.int64
+
+    def codegen(context, builder, signature, args):
+        nonzeros = _Nonzeros(context, builder, signature, args)
+        d = nonzeros.load(nonzeros.vector_at(4, args[5]))
+        with nonzeros.each() as (number, index):
+            at = nonzeros.vector_at(6, builder.add(args[7], index))
+            nonzeros.store(nonzeros.fma(number, d, nonzeros.load(at)), at)
+        return context.get_dummy_value()
+
+    return types.void(x, indices, i64, i64, d, i64, g, i64), codegen
+
+
+class _Nonzeros:
+    """What `gather_rows` and `scatter_rows` emit alike; arguments 0 to 3 are those of both."""
+
+    def __init__(self, context, builder, signature, args):
+        self.context, self.builder, self.signature, self.args = context, builder, signature, args
+        self.vector, self.v, self.size = _vector_of(signature.args[6].dtype)
+
+    def _data(self, i):
+        make = self.context.make_array(self.signature.args[i])
+        return make(self.context, self.builder, self.args[i]).data
+
+    def vector_at(self, i, at):
+        """Address of V numbers of argument `i`."""
+        return self.builder.bitcast(self.builder.gep(self._data(i), [at]), self.vector.as_pointer())
+
+    def load(self, at):
+        return self.builder.load(at, align=self.size)
+
+    def store(self, value, at):
+        self.builder.store(value, at, align=self.size)
+
+    def fma(self, number, a, b):
+        """``number * a + b``."""
+        builder, name = self.builder, f"llvm.fma.v{self.v}{'f32' if self.size == 4 else 'f64'}"
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(self.vector, [self.vector] * 3), name
+        )
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        first = builder.insert_element(undefined, number, ir.Constant(_I32, 0))
+        zeros = ir.Constant(ir.VectorType(_I32, self.v), [0] * self.v)
+        return builder.call(function, [builder.shuffle_vector(first, undefined, zeros), a, b])
+
+    @contextmanager
+    def each(self):
+        """Loop over the nonzeros: the number, and V times its column."""
+        builder, (_, _, begin, end, *_) = self.builder, self.args
+        with cgutils.for_range(builder, end, start=begin, intp=_I64) as loop:
+            number = builder.load(builder.gep(self._data(0), [loop.index]))
+            index = builder.load(builder.gep(self._data(1), [loop.index]))
+            yield number, builder.mul(builder.sext(index, _I64), ir.Constant(_I64, self.v))
 
 
 def _copy_twin(x, x_at, n, to, at):

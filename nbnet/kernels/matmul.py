@@ -38,7 +38,6 @@ from nbnet.kernels._tile import (
 __all__ = [
     "NARROW_PANELS",
     "add_rows",
-    "add_scaled",
     "affine",
     "column_sums",
     "narrow_affine",
@@ -235,17 +234,3 @@ def column_sums(d, v, sums):
         a, b, c, e = run(d, r, v), run(d, r + v, v), run(d, r + 2 * v, v), run(d, r + 3 * v, v)
         for k in range(v):
             sums[k] += (a[k] + b[k]) + (c[k] + e[k])
-
-
-@kernel
-def add_scaled(factor, x, y):
-    """``y += factor * x`` over one row of a panel; a constant width becomes one instruction."""
-    if y.size == 16:
-        for k in range(16):
-            y[k] += factor * x[k]
-    elif y.size == 8:
-        for k in range(8):
-            y[k] += factor * x[k]
-    else:
-        for k in range(y.size):
-            y[k] += factor * x[k]

@@ -43,7 +43,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nbnet.kernels._jit import kernel
-from nbnet.kernels._tile import DEPTH, copy_row, prefetch, run
+from nbnet.kernels._tile import DEPTH, copy_row, gather_rows, prefetch, run
 from nbnet.kernels.activations import activate, multiply_by_slope
 from nbnet.kernels.barrier import stopped
 from nbnet.kernels.layout import (
@@ -69,7 +69,7 @@ from nbnet.kernels.layout import (
     WEIGHTS,
     WIDTH,
 )
-from nbnet.kernels.matmul import add_rows, add_scaled, affine, narrow_affine
+from nbnet.kernels.matmul import add_rows, affine, narrow_affine
 
 __all__ = ["OPS", "Op", "backward", "data_row", "forward"]
 
@@ -237,16 +237,13 @@ def sparse_dense_forward(
 ):
     """A row of Z is the bias plus a sum of rows of W; backward is that of a dense node."""
     out = nodes[op[OUT]]
-    for p in range(out[PANELS]):
-        weights = op[WEIGHTS] + p * op[INPUTS] * v
-        for r in range(r0, r1):
-            z = run(work, out[VALUE] + p * panel + r * v, v)
-            for c in range(v):
-                z[c] = params[op[BIAS] + p * v + c]
-            row = data_row(order, first + r, last)
-            if row >= 0:
-                for k in range(indptr[row], indptr[row + 1]):
-                    add_scaled(x[k], run(params, weights + indices[k] * v, v), z)
+    for r in range(r0, r1):
+        row = data_row(order, first + r, last)
+        begin, end = (indptr[row], indptr[row + 1]) if row >= 0 else (0, 0)
+        for p in range(out[PANELS]):
+            at = out[VALUE] + p * panel + r * v
+            copy_row(params, op[BIAS] + p * v, v, work, at)
+            gather_rows(x, indices, begin, end, params, op[WEIGHTS] + p * op[INPUTS] * v, work, at)
 
 
 @kernel

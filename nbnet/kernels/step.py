@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from nbnet.kernels._jit import kernel
-from nbnet.kernels._tile import DEPTH, ROWS, run, transpose_block
+from nbnet.kernels._tile import DEPTH, ROWS, run, scatter_rows, transpose_block
 from nbnet.kernels.barrier import barrier, stopped
 from nbnet.kernels.layout import (
     BIAS,
@@ -64,7 +64,6 @@ from nbnet.kernels.layout import (
 )
 from nbnet.kernels.losses import apply_inverse_link, value_and_gradient
 from nbnet.kernels.matmul import (
-    add_scaled,
     column_sums,
     narrow_weight_gradient,
     weight_gradient,
@@ -174,9 +173,9 @@ def _sparse_gradient(op, head, nodes, work, x, indices, indptr, order, first, la
         gradient[i] = 0
     for r in range(last - first):
         row = data_row(order, first + r, last)
-        d = run(work, at + r * v, v)
-        for k in range(indptr[row], indptr[row + 1]):
-            add_scaled(x[k], d, run(gradient, indices[k] * v, v))
+        scatter_rows(
+            x, indices, indptr[row], indptr[row + 1], work, at + r * v, gradient, 0
+        )  # fmt: skip
 
 
 @kernel
