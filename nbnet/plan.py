@@ -605,7 +605,11 @@ class _Draft:
             }
             if step.activation is not None:
                 activation = ACTIVATIONS[step.activation]
-                row |= {"activation": activation.code, "from_value": activation.slope_from_value}
+                row |= {
+                    "activation": activation.code,
+                    "from_value": activation.slope_from_value,
+                    "restore": not activation.zero_at_zero,
+                }
             if step.block >= 0:
                 place = self.places[step.block]
                 row |= {key: place[key] for key in OP_COLUMNS if key in place}

@@ -31,6 +31,7 @@ def test_row_is_complete(name):
     row = ACTIVATIONS[name]
     assert row.name == name
     assert row.gain > 0
+    assert row.zero_at_zero == (naive.ACTIVATIONS[name][0](np.zeros(1), 0.01)[0] == 0)
     assert [other.name for other in ACTIVATIONS.values() if other.code == row.code] == [name]
 
 

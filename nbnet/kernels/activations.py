@@ -57,6 +57,8 @@ class Activation:
         Where the derivative jumps; a finite difference must not step over these.
     slope_from_value : bool
         Whether the slope is a function of h, so that z need not be kept.
+    zero_at_zero : bool
+        Whether g(0) = 0: padding then stays zero by itself.
     """
 
     name: str
@@ -65,20 +67,21 @@ class Activation:
     gain: float = 6.0
     kinks: tuple[float, ...] = ()
     slope_from_value: bool = True
+    zero_at_zero: bool = True
 
 
 ACTIVATIONS = {
     row.name: row
     for row in (
         Activation("identity", IDENTITY, "z"),
-        Activation("logistic", LOGISTIC, "1 / (1 + exp(-z))", gain=2.0),
+        Activation("logistic", LOGISTIC, "1 / (1 + exp(-z))", gain=2.0, zero_at_zero=False),
         Activation("tanh", TANH, "tanh(z)"),
         Activation("relu", RELU, "max(0, z)", kinks=(0.0,)),
         Activation(
             "leaky_relu", LEAKY_RELU, "max(0, z) + negative_slope * min(0, z)", kinks=(0.0,)
         ),
         Activation("abs", ABS, "|z|", kinks=(0.0,), slope_from_value=False),
-        Activation("softplus", SOFTPLUS, "log(1 + exp(z))"),
+        Activation("softplus", SOFTPLUS, "log(1 + exp(z))", zero_at_zero=False),
     )
 }
 

@@ -16,6 +16,7 @@ OP_COLUMNS = (
     "add_1",
     "activation",  # code of ACTIVATIONS
     "from_value",  # its slope_from_value
+    "restore",  # 1 if it does not leave padding at zero
     "pieces",
     "first",  # concat: first output column
     "weights",  # offsets: parameters,
@@ -33,6 +34,7 @@ OP_COLUMNS = (
     ADD_1,
     ACT,
     FROM_VALUE,
+    RESTORE,
     PIECES,
     FIRST,
     WEIGHTS,

@@ -65,6 +65,7 @@ from nbnet.kernels.layout import (
     OUT,
     PANELS,
     PIECES,
+    RESTORE,
     VALUE,
     WEIGHTS,
     WIDTH,
@@ -257,7 +258,7 @@ def activation_forward(op, negative_slope, nodes, work, panel, v, r0, r1):
             _copy(run(work, z[VALUE] + p * panel + r0 * v, n), h)
         activate(op[ACT], h, negative_slope)
     used = out[WIDTH] - (out[PANELS] - 1) * v
-    if used < v:
+    if used < v and op[RESTORE] == 1:
         at = out[VALUE] + (out[PANELS] - 1) * panel
         for r in range(r0, r1):
             for c in range(used, v):

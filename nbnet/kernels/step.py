@@ -204,7 +204,7 @@ def _parameters(
     op = ops[task[TASK_OP]]
     v, panel = head[H_LANES], head[H_PANEL]
     out = nodes[op[OUT]]
-    rows = (last - first + ROWS - 1) // ROWS * ROWS
+    rows = (last - first + DEPTH - 1) // DEPTH * DEPTH  # buffers hold zeros up to there
     squares = 0.0
     if task[TASK_KIND] == BIAS_TASK:
         for p in range(task[TASK_PANEL], task[TASK_PANEL] + task[TASK_PANELS]):
