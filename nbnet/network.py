@@ -83,6 +83,7 @@ class _Samples:
             raise ValueError(f"X must have shape (n_samples, {n_features}), got {X.shape}")
         if sparse.issparse(X):
             X = X.tocsr()
+            X.check_format(full_check=True)  # kernels trust indices
             return cls(
                 _frozen(X.data, dtype),
                 _frozen(X.indices, np.int32),

@@ -345,3 +345,18 @@ def test_partial_fit_that_overflows_keeps_weights_and_optimizer():
         model.partial_fit(X * 1e3, Y)
     assert_unchanged(model, before)
     assert model._optimizer.step == 1
+
+
+@pytest.mark.parametrize("broken", ["column", "pointer"])
+def test_csr_that_points_outside_itself_is_refused(broken):
+    """Kernels take such numbers for addresses."""
+    X = sp.random(20, 5, 0.5, "csr", random_state=0)
+    y = np.arange(20) % 2
+    model = MLPClassifier(4, max_iter=2).fit(X, y)
+    if broken == "column":
+        X.indices[3] = 5
+    else:
+        X.indptr[3] = X.nnz + 7
+    for call in (lambda: model.predict(X), lambda: MLPClassifier(4, max_iter=2).fit(X, y)):
+        with pytest.raises(ValueError, match=r"ind(ices|ex|ptr)"):
+            call()

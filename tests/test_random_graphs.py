@@ -14,9 +14,13 @@ from hypothesis import strategies as st
 import finite_differences
 import naive
 from nbnet import graph as g
+from nbnet.kernels._tile import DEPTH
 from nbnet.kernels.activations import ACTIVATIONS
+from nbnet.kernels.layout import NODE_COLUMNS, OP_COLUMNS, TASK_COLUMNS
 from nbnet.kernels.losses import LOSSES
-from problems import KINKS, NODE_OPS, assert_close, build, targets, tiny
+from nbnet.kernels.step import BLOCK
+from nbnet.network import Network
+from problems import DTYPES, KINKS, NODE_OPS, assert_close, build, targets, tiny
 
 EXAMPLES = 40 if numba.config.DISABLE_JIT else 150
 
@@ -283,3 +287,33 @@ def test_named_graphs(graph):
 def test_a_dead_branch_has_no_parameters():
     net, _ = build(dead_branch(g.input(3, name="x")))
     assert [block.name for block in net.blocks] == ["a", "output"]
+
+
+@settings(max_examples=60)
+@given(outputs(), st.sampled_from(DTYPES), st.integers(1, 70), st.booleans(), st.booleans())
+def test_every_place_of_a_plan_lies_in_its_buffer(output, dtype, rows, training, sparse):
+    """Tiles get raw addresses: nothing but the plan keeps them inside."""
+    plan = Network(output)._plan(dtype, rows, training=training, sparse=sparse)
+    node_size = dict(zip(NODE_COLUMNS, plan.nodes.T, strict=True))
+    for column in ("value", "delta"):
+        placed = node_size[column] >= 0
+        ends = (node_size[column] + node_size["panels"] * plan.panel)[placed]
+        assert (node_size[column][placed] >= plan.lanes).all()  # behind the row of zeros
+        assert ends.max(initial=0) <= plan.n_work
+    assert plan.panel >= plan.rows * plan.lanes >= rows * plan.lanes
+    taken = np.zeros(plan.n_engine + plan.n_mirror, dtype=int)
+    for block, place in zip(plan.blocks, plan.places, strict=True):
+        taken[place["weights"] : place["bias"]] += 1
+        taken[place["bias"] : place["bias"] + place["panels"] * plan.lanes] += 1
+        if place["mirror"] >= 0 and not place["narrow"]:
+            size = -(-block.fan_in // plan.lanes) * place["columns"] * plan.lanes
+            taken[place["mirror"] : place["mirror"] + size] += 1
+    assert (taken == 1).all()
+    for task in plan.tasks:
+        columns = dict(zip(TASK_COLUMNS, task, strict=True))
+        height = max(columns["rows"], 1)
+        assert columns["panels"] * height * plan.lanes <= plan.n_scratch
+        op = dict(zip(OP_COLUMNS, plan.ops[columns["op"]], strict=True))
+        assert columns["row"] + columns["rows"] <= max(op["inputs"], DEPTH)
+    width = plan.nodes[plan.output][0]
+    assert plan.n_scratch >= (2 * width + 3) * BLOCK

@@ -19,9 +19,13 @@ import hashlib
 from pathlib import Path
 
 from numba import config, njit
+from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 
-from nbnet.kernels._pipeline import EntryCompiler, PartCompiler
+try:
+    from nbnet.kernels._pipeline import EntryCompiler, PartCompiler
+except ImportError:  # numba without one of the private names: slower to compile, no less right
+    EntryCompiler = PartCompiler = Compiler
 
 __all__ = ["COMPILED", "interpreted", "kernel", "machine_code"]
 

@@ -26,6 +26,7 @@ c. Loops run over the rows of a block, which lie side by side, output by output:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,7 +177,7 @@ def value_and_gradient(code, z, y, rows, value, scratch):
                 mean = exp(raw[r])
                 value[r] += mean - target[r]
                 if target[r] > zero:  # the C library's log: its half ulp shows in a good fit
-                    value[r] -= target[r] * (raw[r] - np.log(target[r]))
+                    value[r] -= target[r] * (raw[r] - math.log(target[r]))
                 raw[r] = mean - target[r]
 
 

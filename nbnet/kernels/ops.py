@@ -401,7 +401,7 @@ def concat_backward(op, nodes, work, panel, v, r0, r1):
 @kernel
 def forward(
     ops, slopes, head, nodes, work, r0, r1,
-    params, x, indices, indptr, order, first, last, sync, general,
+    params, x, indices, indptr, order, first, last, sync, general, forward_only,
 ):  # fmt: skip
     """Values of all nodes for buffer rows `r0` to `r1`; cut short by the stop flag.
 
@@ -420,6 +420,8 @@ def forward(
     sync : the threads' flags, see `barrier`
     general : None or 1
         None where all ops are plain (see ``Op.plain``).
+    forward_only : None or 1
+        None where training, which has no use for the ops of a single row.
     """
     v, panel = head[H_LANES], head[H_PANEL]
     for k in range(ops.shape[0]):
@@ -433,10 +435,10 @@ def forward(
             dense_forward(op, nodes, work, panel, v, r0, r1, params)
         elif code == NARROW_DENSE:
             narrow_dense_forward(op, nodes, work, panel, v, r0, r1, params)
-        elif code == ROW_DENSE:
-            row_dense_forward(op, nodes, work, params)
         elif code == ACTIVATION:
             activation_forward(op, slopes[k], nodes, work, panel, v, r0, r1)
+        elif forward_only is not None and code == ROW_DENSE:
+            row_dense_forward(op, nodes, work, params)
         elif general is not None:
             if code == SPARSE_INPUT:
                 sparse_input_forward(

@@ -18,9 +18,8 @@ whose gradient still lies in the first-level cache).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import run
@@ -72,7 +71,7 @@ def prepare(code, learning_rate, settings, t, hyper):
         hyper[2] = settings[1]
     elif code == ADAM:
         beta_1, beta_2 = settings[0], settings[1]
-        hyper[0] = learning_rate * np.sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t)
+        hyper[0] = learning_rate * math.sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t)
         hyper[1] = beta_1
         hyper[2] = 1.0 - beta_1
         hyper[3] = beta_2
@@ -114,7 +113,7 @@ def update(code, params, gradient, state, at, slot, hyper):
             s = b2 * second[i] + c2 * g * g
             first[i] = m
             second[i] = s
-            params[i] -= rate * m / (np.sqrt(s) + epsilon)
+            params[i] -= rate * m / (math.sqrt(s) + epsilon)
     elif code == GRADIENT:
         for i in range(n):
             first[i] += gradient[i]

@@ -22,7 +22,7 @@ e. The buffers hold a limited number of rows. A larger batch goes through them i
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import DEPTH, ROWS, run, scatter_rows, transpose_block
@@ -51,7 +51,6 @@ from nbnet.kernels.layout import (
     R_LOSS,
     R_ROWS,
     R_STEP,
-    SPARSE_TASK,
     TASK_KIND,
     TASK_N_ROWS,
     TASK_OP,
@@ -60,6 +59,7 @@ from nbnet.kernels.layout import (
     TASK_ROW,
     VALUE,
     WEIGHTS,
+    WEIGHTS_TASK,
     WIDTH,
 )
 from nbnet.kernels.losses import apply_inverse_link, value_and_gradient
@@ -165,17 +165,13 @@ def _transpose(params, at, to, rows, first_row, columns, column, inputs_panel, v
 
 
 @kernel
-def _sparse_gradient(op, head, nodes, work, x, indices, indptr, order, first, last, p, gradient):
-    """One panel of ``G = X^T D`` for CSR rows."""
-    v, panel = head[H_LANES], head[H_PANEL]
-    at = nodes[op[OUT], DELTA] + p * panel
+def _sparse_gradient(v, work, delta, x, indices, indptr, order, first, last, gradient):
+    """One panel of ``G = X^T D`` for CSR rows; that of D lies at `delta`."""
     for i in range(gradient.size):
         gradient[i] = 0
     for r in range(last - first):
         row = data_row(order, first + r, last)
-        scatter_rows(
-            x, indices, indptr[row], indptr[row + 1], work, at + r * v, gradient, 0
-        )  # fmt: skip
+        scatter_rows(x, indices, indptr[row], indptr[row + 1], work, delta + r * v, gradient, 0)
 
 
 @kernel
@@ -201,57 +197,49 @@ def _parameters(
 
     Returns the sum of squared weights, 0 if there is no penalty.
     """
-    op = ops[task[TASK_OP]]
+    op, kind = ops[task[TASK_OP]], task[TASK_KIND]
+    first_panel, panels = task[TASK_PANEL], task[TASK_PANELS]
     v, panel = head[H_LANES], head[H_PANEL]
     out = nodes[op[OUT]]
+    delta = out[DELTA] + first_panel * panel
     rows = (last - first + DEPTH - 1) // DEPTH * DEPTH  # buffers hold zeros up to there
-    squares = 0.0
-    if task[TASK_KIND] == BIAS_TASK:
-        for p in range(task[TASK_PANEL], task[TASK_PANEL] + task[TASK_PANELS]):
-            gradient = run(scratch, 0, v)
-            column_sums(run(work, out[DELTA] + p * panel, rows * v), v, gradient)
-            at = op[BIAS] + p * v
-            _over_parts(gradient, run(collected, at, v), begun, more)
-            if not more:
-                update(
-                    head[H_OPTIMIZER], run(params, at, v), gradient, state, at, head[H_SLOT], hyper
-                )
-        return squares
-    # The task's weights: so many runs of n numbers, `apart` from each other.
-    row, n = task[TASK_ROW], task[TASK_N_ROWS] * v
-    at, apart = op[WEIGHTS] + (task[TASK_PANEL] * op[INPUTS] + row) * v, op[INPUTS] * v
-    runs = task[TASK_PANELS]
-    if task[TASK_KIND] == NARROW_TASK:
-        x = nodes[op[IN_0], VALUE] + task[TASK_PANEL] * panel
-        n, runs = task[TASK_PANELS] * DEPTH * v, 1
-        at = op[WEIGHTS] + task[TASK_PANEL] * DEPTH * v
+    # What the task owns: `runs` of n parameters, the first one `at`, `apart` from each other.
+    runs, n, at, apart = 1, panels * v, op[BIAS] + first_panel * v, 0
+    if kind == BIAS_TASK:
+        for p in range(panels):
+            column_sums(run(work, delta + p * panel, rows * v), v, run(scratch, p * v, v))
+    elif kind == NARROW_TASK:
+        n = panels * DEPTH * v
+        at = op[WEIGHTS] + first_panel * DEPTH * v
         narrow_weight_gradient(
-            work, x, panel, task[TASK_PANELS], v, work, out[DELTA], out[WIDTH], rows // DEPTH,
-            run(scratch, 0, n), work,
+            work, nodes[op[IN_0], VALUE] + first_panel * panel, panel, panels, v,
+            work, out[DELTA], out[WIDTH], rows // DEPTH, run(scratch, 0, n), work,
         )  # fmt: skip
-    elif task[TASK_KIND] == SPARSE_TASK:
-        if general is not None:
-            _sparse_gradient(
-                op, head, nodes, work, x, indices, indptr, order, first, last,
-                task[TASK_PANEL], run(scratch, 0, n),
-            )  # fmt: skip
     else:
-        weight_gradient(
-            work, nodes[op[IN_0], VALUE], panel, row, row + task[TASK_N_ROWS], v,
-            work, out[DELTA] + task[TASK_PANEL] * panel, task[TASK_PANELS], rows // DEPTH,
-            scratch, 0, n, work,
-        )  # fmt: skip
+        runs, n, apart = panels, task[TASK_N_ROWS] * v, op[INPUTS] * v
+        at = op[WEIGHTS] + first_panel * apart + task[TASK_ROW] * v
+        if kind == WEIGHTS_TASK:
+            weight_gradient(
+                work, nodes[op[IN_0], VALUE], panel, task[TASK_ROW],
+                task[TASK_ROW] + task[TASK_N_ROWS], v,
+                work, delta, panels, rows // DEPTH, scratch, 0, n, work,
+            )  # fmt: skip
+        elif general is not None:
+            _sparse_gradient(
+                v, work, delta, x, indices, indptr, order, first, last, run(scratch, 0, n)
+            )  # fmt: skip
+    squares = 0.0
     for k in range(runs):
-        weights, gradient = run(params, at, n), run(scratch, k * n, n)
+        params_run, gradient = run(params, at, n), run(scratch, k * n, n)
         _over_parts(gradient, run(collected, at, n), begun, more)
         if not more:
-            if l2 != 0:
-                squares += _add_penalty(gradient, weights, params.dtype.type(l2))
-            update(head[H_OPTIMIZER], weights, gradient, state, at, head[H_SLOT], hyper)
-            if op[MIRROR] >= 0 and op[MIRROR] != op[WEIGHTS] and head[H_OPTIMIZER] != GRADIENT:
+            if l2 != 0 and kind != BIAS_TASK:
+                squares += _add_penalty(gradient, params_run, params.dtype.type(l2))
+            update(head[H_OPTIMIZER], params_run, gradient, state, at, head[H_SLOT], hyper)
+            if kind == WEIGHTS_TASK and op[MIRROR] >= 0 and head[H_OPTIMIZER] != GRADIENT:
                 _transpose(
-                    params, at, op[MIRROR], task[TASK_N_ROWS], row,
-                    op[COLUMNS], (task[TASK_PANEL] + k) * v, op[COLUMNS] * v, v,
+                    params, at, op[MIRROR], task[TASK_N_ROWS], task[TASK_ROW],
+                    op[COLUMNS], (first_panel + k) * v, op[COLUMNS] * v, v,
                 )  # fmt: skip
         at += apart
     return squares
@@ -323,7 +311,7 @@ def train(
                 r1 = min(r0 + BLOCK, mine)
                 forward(
                     ops, slopes, head, nodes, work, r0, r1,
-                    params, x, indices, indptr, order, first, last, sync, general,
+                    params, x, indices, indptr, order, first, last, sync, general, None,
                 )  # fmt: skip
                 _rows_loss(
                     head, nodes, y, weights, order, first, last, r0, r1, 1.0 / total,
@@ -340,7 +328,7 @@ def train(
             for r in range(last - first):
                 part += row_loss[r]
             loss += part / total
-            if not np.isfinite(loss):
+            if not math.isfinite(loss):
                 if tid == 0:
                     rates[R_LOSS] = loss
                 return NON_FINITE
@@ -392,7 +380,7 @@ def predict(
         r1 = r0 + (last - start + tile - 1) // tile * tile
         forward(
             ops, slopes, head, nodes, work, r0, r1,
-            params, x, indices, indptr, order, start - r0, last, sync, general,
+            params, x, indices, indptr, order, start - r0, last, sync, general, 1,
         )  # fmt: skip
         rows = last - start
         z = run(scratch[tid], 0, n * rows)
