@@ -223,7 +223,7 @@ def train_by_epochs(
     random_state : RandomState
         Where one permutation an epoch is drawn from, if `shuffle`.
     rows : int64 ndarray of shape (M,)
-        The rows of `problem` to train on.
+        The rows of `problem` to train on; shuffled in place.
     batch_size : int
         B, the rows between two updates.
     shuffle : bool
@@ -270,7 +270,7 @@ def train_by_epochs(
     try:
         for _ in range(1 if single_epoch else max_iter):
             if shuffle:
-                rows = rows[random_state.permutation(len(rows))]
+                random_state.shuffle(rows)  # the draws of `permutation`, without its copies
             loss = trainer.epoch(rows, optimizer.learning_rate)
             history.add_loss(loss, len(rows))
             if verbose:
