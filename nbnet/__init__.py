@@ -3,15 +3,20 @@
 `MLPClassifier` and `MLPRegressor` take the parameters and show the attributes of the classes of the
 same names in `sklearn.neural_network`, and with the same integer ``random_state`` they learn the
 same weights. `import nbnet` itself imports neither numba nor scikit-learn: the estimators are
-imported on first use, and compiled (then cached on disk) in their first ``fit``.
+imported on first use, and compiled (then cached on disk) in their first ``fit``, or ahead of it by
+`warmup`.
 """
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nbnet.estimators import MLPClassifier, MLPRegressor
+    from nbnet.warmup import warmup
 
-__all__ = ["MLPClassifier", "MLPRegressor", "__version__"]
+__all__ = ["MLPClassifier", "MLPRegressor", "__version__", "warmup"]
 
 __version__ = "0.1.0"
 
@@ -26,3 +31,22 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """A package whose `warmup` is the function, although a module of that name lies in it.
+
+    The module is there for ``python -m nbnet.warmup``. To import it, anywhere, would otherwise bind
+    it to the name.
+    """
+
+    @property
+    def warmup(self) -> Any:
+        return import_module("nbnet.warmup").warmup
+
+    @warmup.setter
+    def warmup(self, submodule: ModuleType) -> None:
+        """Ignore what the import system binds."""
+
+
+sys.modules[__name__].__class__ = _Package

@@ -5,8 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from numba import config, njit
 
 import nbnet
+from nbnet.kernels._cache import KernelCache
 
 # Printed is the list of functions that had to be compiled in this process.
 COUNT_COMPILES = """
@@ -57,20 +59,31 @@ for name, row in LOSSES.items():
 print(json.dumps(Listener.compiled))
 """
 
+# Printed are the functions compiled, the loss curve, and what was logged.
 FIT = f"""{COUNT_COMPILES}
+import logging
 from nbnet import MLPClassifier
 
+class Log(logging.Handler):
+    lines = []
+    def emit(self, record): self.lines.append(f"{{record.levelname}} {{record.getMessage()}}")
+
+logging.getLogger().addHandler(Log())
+logging.getLogger().setLevel("INFO")
 X = np.random.default_rng(0).random((40, 3)).astype(np.float32)
 y = np.arange(40) % 3
 model = MLPClassifier(5, activation="relu", max_iter=2, random_state=0).fit(X, y)
-print(json.dumps([Listener.compiled, model.loss_curve_]))
+print(json.dumps([Listener.compiled, model.loss_curve_, Log.lines]))
 """
 
 
-def test_a_second_process_compiles_nothing(run_python, tmp_path):
+def test_after_a_warm_up_nothing_is_compiled(run_python, tmp_path):
     cache = tmp_path / "cache"
-    first = json.loads(run_python("-c", FIT_EVERYTHING, NUMBA_CACHE_DIR=cache))
-    assert first != []
+    said = run_python("-W", "error", "-m", "nbnet.warmup", NUMBA_CACHE_DIR=cache).splitlines()
+    assert len(said) == 9  # training and prediction, two dtypes, plain and general; and the sum
+    assert all("compiled in" in line for line in said[:-1])
+    assert "0 loaded" in said[-1]
+    assert str(cache) in said[-1]
     assert json.loads(run_python("-c", FIT_EVERYTHING, NUMBA_CACHE_DIR=cache)) == []
 
 
@@ -81,24 +94,37 @@ def copied_package(tmp_path, run_python):
     shutil.copytree(
         Path(nbnet.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
     )
-    return package, lambda: json.loads(
-        run_python("-c", FIT, NUMBA_CACHE_DIR=tmp_path / "cache", PYTHONDONTWRITEBYTECODE=1)
-    )
+
+    def fit(**environment):
+        settings = {
+            "NUMBA_CACHE_DIR": tmp_path / "cache",
+            "PYTHONDONTWRITEBYTECODE": 1,
+            "HOME": tmp_path,
+        }
+        return json.loads(run_python("-c", FIT, **{**settings, **environment}))
+
+    return package, fit
 
 
-def test_an_edit_in_another_file_is_noticed(copied_package):
+def machine_code(folder):
+    return [path for path in folder.rglob("*") if path.suffix in (".nbi", ".nbc")]
+
+
+def test_an_edit_in_another_file_is_noticed(copied_package, tmp_path):
     """A stale cache would go on with the old activation: its callers' files are unchanged."""
     package, fit = copied_package
-    _, before = fit()
-    compiled, again = fit()
-    assert compiled == []
-    assert again == before
+    _, before, log = fit()
+    assert len(log) == 1  # whatever the number of kernels
+    assert log[0].startswith(f"INFO compiling kernels, which takes some seconds; machine code is "
+                             f"kept in {tmp_path / 'cache'}")  # fmt: skip
+    assert machine_code(tmp_path) == machine_code(tmp_path / "cache") != []
+    assert fit() == [[], before, []]
     with open(package / "kernels" / "activations.py", "a") as file:
         file.write(
             "\n\n@kernel\ndef activate(code, h, negative_slope):\n"
             "    for i in range(h.size):\n        h[i] = h.dtype.type(0)\n"
         )
-    compiled, after = fit()
+    compiled, after, _ = fit()
     assert compiled != []
     assert after != before
 
@@ -112,3 +138,81 @@ def test_an_edit_in_any_kernel_source_is_noticed(copied_package):
         with open(source, "a") as file:
             file.write("\n# edited\n")
         assert fit()[0] != [], source.name
+
+
+def test_a_fit_needs_no_place_to_write(copied_package, tmp_path):
+    """A read-only installation, no home, and a cache folder that cannot be."""
+    package, fit = copied_package
+    (package / "kernels" / "__pycache__").write_text("not a folder")
+    (tmp_path / "file").write_text("not a folder")
+    nowhere = tmp_path / "file" / "folder"
+    compiled, curve, log = fit(NUMBA_CACHE_DIR=nowhere, HOME=nowhere, XDG_CACHE_HOME=nowhere)
+    assert compiled != []
+    assert len(curve) == 2
+    assert len(log) == 1
+    assert log[0].endswith("machine code is not kept: no folder is writable")
+    assert machine_code(tmp_path) == []
+
+
+# The cache of one small function, as the kernels have it.
+
+
+def add(a, b):
+    return a + b
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """Call `add` as a new process would; return whether it was compiled or loaded."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "cache"))
+
+    def compiled_or_loaded(stamp=b"stamp"):
+        function = njit(add)
+        function._cache = KernelCache(add, stamp)
+        assert function(2, 3) == 5
+        stats = function.stats
+        assert len(stats.cache_misses) + len(stats.cache_hits) == 1
+        return "compiled" if stats.cache_misses else "loaded"
+
+    return compiled_or_loaded
+
+
+def test_machine_code_is_kept_until_the_stamp_changes(call):
+    assert [call(), call(), call(b"other"), call(b"other")] == [
+        "compiled", "loaded", "compiled", "loaded",
+    ]  # fmt: skip
+
+
+def read_only(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("os.replace", refuse)
+
+
+def test_a_cache_that_cannot_be_written_is_read(call, monkeypatch):
+    """As in an image that was filled when it was built."""
+    call()
+    read_only(monkeypatch)
+    assert call() == "loaded"
+    assert KernelCache(add, b"stamp").folder is None
+    assert call(b"other") == "compiled"
+
+
+def test_a_cache_that_became_unwritable_does_not_stop_a_fit(call, monkeypatch, caplog):
+    def full(*args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    assert [call(), call()] == ["compiled", "compiled"]
+    assert "is not kept: No space left on device" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_a_file_cut_short_does_not_stop_a_fit(call, suffix, tmp_path):
+    call()
+    [path] = (tmp_path / "cache").rglob(f"*{suffix}")
+    path.write_bytes(path.read_bytes()[:20])
+    assert call() == "compiled"
+    assert call() == "loaded"

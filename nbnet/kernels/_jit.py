@@ -8,15 +8,15 @@ c. ``contract`` alone of the fast-math flags: a multiplication and an addition m
    asks for it (``reassociate``).
 d. Kernels hold no reference that would have to be counted: arrays are borrowed from Python.
 e. A kernel that only kernels call is never machine code of its own, see `_pipeline`.
-f. numba stamps its cache with the file that holds a function and so does not notice an edit in
-   another file that the function calls, nor a change of flags. Every kernel here carries a stamp
-   over *all* kernel sources, the flags and the tile shape instead.
+f. Machine code on disk carries a stamp over *all* kernel sources, the flags and the processor
+   that numba is told to compile for (`_cache`).
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 from numba import config, njit
 from numba.core.compiler import Compiler
@@ -27,7 +27,7 @@ try:
 except ImportError:  # numba without one of the private names: slower to compile, no less right
     EntryCompiler = PartCompiler = Compiler
 
-__all__ = ["COMPILED", "interpreted", "kernel", "machine_code"]
+__all__ = ["COMPILED", "Compilations", "compilations", "interpreted", "kernel", "machine_code"]
 
 COMPILED = not config.DISABLE_JIT
 
@@ -42,7 +42,8 @@ _FLAGS = {
 
 
 def _source_stamp():
-    digest = hashlib.sha256(repr((sorted(_FLAGS.items(), key=str), config.CPU_NAME)).encode())
+    settings = (sorted(_FLAGS.items(), key=str), config.CPU_NAME, config.CPU_FEATURES)
+    digest = hashlib.sha256(repr(settings).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
@@ -50,6 +51,7 @@ def _source_stamp():
 
 
 _STAMP = _source_stamp()
+_ENTRY_POINTS: list = []  # the kernels whose machine code is kept
 
 
 def kernel(function=None, *, entry=False, reassociate=False):
@@ -81,13 +83,40 @@ def kernel(function=None, *, entry=False, reassociate=False):
         pipeline_class=EntryCompiler if entry else PartCompiler,
     )(function)
     if COMPILED and entry:
+        _ENTRY_POINTS.append(compiled)
         try:
-            compiled.enable_caching()
-            # Private, but only a sharper stamp: without it the cache still works.
-            compiled._cache._cache_file._source_stamp = _STAMP
-        except (RuntimeError, AttributeError):
-            pass  # no place to write a cache: compile anew in each process
+            from nbnet.kernels._cache import KernelCache
+
+            compiled._cache = KernelCache(function, _STAMP)
+        except (ImportError, AttributeError, RuntimeError):
+            pass  # numba's cache is private and may change: without it each process compiles
     return compiled
+
+
+class Compilations(NamedTuple):
+    """What became of the kernels called so far in this process.
+
+    Attributes
+    ----------
+    compiled, loaded : int
+        Specialisations made by the compiler, and read from disk instead.
+    folder : str or None
+        Where machine code is kept; None if no folder is writable.
+    """
+
+    compiled: int
+    loaded: int
+    folder: str | None
+
+
+def compilations():
+    """Count what has been compiled and what loaded."""
+    stats = [kernel.stats for kernel in _ENTRY_POINTS]
+    return Compilations(
+        sum(sum(s.cache_misses.values()) for s in stats),
+        sum(sum(s.cache_hits.values()) for s in stats),
+        next((getattr(kernel._cache, "folder", None) for kernel in _ENTRY_POINTS), None),
+    )
 
 
 def interpreted(compiled):

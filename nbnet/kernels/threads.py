@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import lru_cache
 
 import numpy as np
 from joblib import cpu_count
 from numba import config
 from numba.np.ufunc import parallel
+from threadpoolctl import ThreadpoolController
 
 from nbnet.kernels._jit import COMPILED
 from nbnet.kernels.barrier import SYNC_STRIDE
@@ -28,19 +30,37 @@ _SMALL_STEP = 4_000_000
 _SHORT_CALL = 2_000_000_000
 
 
+# Finding the libraries takes milliseconds. scikit-learn and SciPy have loaded theirs before this
+# module comes to ask, and a limit is set on every library alike, so later ones need no look.
+_thread_pools = lru_cache(maxsize=1)(ThreadpoolController)
+
+
+def _pool_limit() -> float:
+    """The fewest threads that any BLAS or OpenMP library of this process may use."""
+    numbers = [
+        pool.num_threads
+        for pool in _thread_pools().lib_controllers
+        # Built without threads: its 1 says nothing of what the user wants.
+        if getattr(pool, "threading_layer", None) not in ("disabled", "sequential")
+    ]
+    return min((n for n in numbers if n is not None), default=np.inf)  # None: it cannot say
+
+
 def thread_limit() -> int:
-    """Threads this process may use: the cores it really has, and numba's limits if lower.
+    """Threads this process may use: the cores it really has, or the lowest limit set on threads.
 
     Affinity, cgroup quotas and ``LOKY_MAX_CPU_COUNT`` come with joblib's count;
-    ``NUMBA_NUM_THREADS`` (set by loky in its workers) and ``numba.set_num_threads`` are numba's.
+    ``NUMBA_NUM_THREADS`` (set by loky in its workers) and ``numba.set_num_threads`` are numba's;
+    ``threadpoolctl``'s limits, and variables such as ``OMP_NUM_THREADS``, are read off the BLAS
+    and OpenMP libraries that they bind. It takes some 60 microseconds: ask where work is large.
     """
     if not COMPILED:
         return 1
-    limit = min(cpu_count(), config.NUMBA_NUM_THREADS)
+    limit = min(cpu_count(), config.NUMBA_NUM_THREADS, _pool_limit())
     # Asking numba would start its threads, unless the user did by setting their number.
     if getattr(parallel, "_is_initialized", False):
         limit = min(limit, parallel.get_num_threads())
-    return max(1, limit)
+    return max(1, int(limit))
 
 
 class Team:

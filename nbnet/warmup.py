@@ -1,0 +1,231 @@
+"""Compile ahead: fill the cache of machine code before the first fit needs it.
+
+For images and clusters, where the first fit of each container or node would otherwise wait for the
+compiler:
+
+    python -m nbnet.warmup --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from nbnet import graph
+from nbnet.kernels._jit import COMPILED, compilations
+from nbnet.kernels.activations import ACTIVATIONS
+from nbnet.kernels.losses import LOSSES
+from nbnet.kernels.optimizers import OPTIMIZERS
+from nbnet.network import Network, Trainer
+
+__all__ = ["Step", "WarmUp", "warmup"]
+
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind of work, and what was done to have its machine code ready.
+
+    Attributes
+    ----------
+    what : str
+        The dtype, the networks, and whether they train or predict.
+    compiled, loaded : int
+        Kernels made by the compiler, and read from the cache; none of either if this process had
+        them already.
+    seconds : float
+        The time it took.
+    """
+
+    what: str
+    compiled: int
+    loaded: int
+    seconds: float
+
+    def __str__(self) -> str:
+        if self.compiled:
+            return f"{self.what}: compiled in {self.seconds:.1f} s"
+        return f"{self.what}: there already, {'in the cache' if self.loaded else 'in this process'}"
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """What `warmup` did.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        One for each kind of work, in the order in which they were done.
+    folder : str or None
+        Where the machine code is kept for other processes; None if no folder is writable, or if
+        numba is switched off.
+    """
+
+    steps: tuple[Step, ...]
+    folder: str | None
+
+    @property
+    def compiled(self) -> int:
+        """Kernels made by the compiler."""
+        return sum(step.compiled for step in self.steps)
+
+    @property
+    def loaded(self) -> int:
+        """Kernels read from the cache."""
+        return sum(step.loaded for step in self.steps)
+
+    @property
+    def seconds(self) -> float:
+        """The time it took in all."""
+        return sum(step.seconds for step in self.steps)
+
+    def __str__(self) -> str:
+        if not COMPILED:
+            return "nothing to compile: NUMBA_DISABLE_JIT is set"
+        kept = f"kept in {self.folder}" if self.folder else "not kept: no folder is writable"
+        return (
+            f"{self.compiled} kernels compiled, {self.loaded} loaded, {self.seconds:.1f} s; "
+            f"machine code is {kept}"
+        )
+
+
+def _stack() -> graph.Node:
+    """Every activation, one layer each."""
+    return graph.mlp(3, [(name, 4) for name in ACTIVATIONS], n_outputs=2)
+
+
+def _everything() -> graph.Node:
+    """What is not a plain stack: maxout, and nodes of several inputs."""
+    x = graph.input(3)
+    h = graph.maxout(x, 3, pieces=2)
+    return graph.dense(graph.concat(graph.add(h, x), graph.multiply(h, x)), 2)
+
+
+def _train(networks: Sequence[Network], X: Any) -> None:
+    """Step once with every loss and optimizer."""
+    for network in networks:
+        params = network.init(0, dtype=X.dtype)
+        for loss in LOSSES.values():
+            n_targets = 1 if loss.integer_targets else network.n_outputs // loss.raw_per_target
+            y = np.zeros((X.shape[0], n_targets))
+            for optimizer in OPTIMIZERS:
+                trainer = Trainer(network, params, X, y, loss=loss.name, optimizer=optimizer)
+                trainer.epoch(np.arange(X.shape[0]), 1e-3)
+
+
+def _predict(networks: Sequence[Network], X: Any) -> None:
+    """Predict with the link of every loss, and without."""
+    for network in networks:
+        params = network.init(0, dtype=X.dtype)
+        for loss in (None, *LOSSES):
+            network.forward(params, X, loss=loss)
+
+
+def _work(dtype: str, general: bool) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Name each kind of work, with a function that does a little of it."""
+    X = np.eye(8, 3, dtype=dtype)
+    stack, everything = Network(_stack()), Network(_everything())
+    yield f"{dtype}, plain layers, training", lambda: _train([stack], X)
+    yield f"{dtype}, plain layers, prediction", lambda: _predict([stack], X)
+    if general:
+        sparse = csr_array(X)
+
+        def both(do: Callable[[Sequence[Network], Any], None]) -> None:
+            do([stack, everything], sparse)
+            do([everything], X)
+
+        yield f"{dtype}, maxout, sparse X, any graph, training", lambda: both(_train)
+        yield f"{dtype}, maxout, sparse X, any graph, prediction", lambda: both(_predict)
+
+
+def warmup(
+    dtypes: Sequence[Any] = DTYPES, *, general: bool = True, verbose: bool = False
+) -> WarmUp:
+    """Have all machine code ready before the first fit, and keep it for other processes.
+
+    Compiles what is in no cache yet, which takes some seconds for each dtype, and loads what is.
+    Afterwards no fit or prediction of this process compiles, nor one of a later process that finds
+    the cache: with the same package folder, processor, versions of Python and numba, and
+    ``NUMBA_CACHE_DIR``.
+
+    Parameters
+    ----------
+    dtypes : sequence of dtype, default=('float32', 'float64')
+        What `X` will be: 'float32', 'float64' or both. ``solver='lbfgs'`` trains in float64
+        whatever `X` is.
+    general : bool, default=True
+        Whether to make ready more than plain layers on dense `X`: also maxout, sparse `X`, and all
+        that `nbnet.graph` can build.
+    verbose : bool, default=False
+        Whether to print a line for each kind of work.
+
+    Returns
+    -------
+    WarmUp
+        What was compiled and what was there, the seconds it took, and the folder of the cache.
+
+    Raises
+    ------
+    ValueError
+        If `dtypes` is empty or holds something else than these two.
+    """
+    names = [_dtype_name(dtype) for dtype in ([dtypes] if isinstance(dtypes, str) else dtypes)]
+    if not names:
+        raise ValueError(f"dtypes must hold at least one of {DTYPES}, got {dtypes!r}")
+    steps = []
+    for name in dict.fromkeys(names) if COMPILED else ():
+        for what, do in _work(name, general):
+            before, start = compilations(), time.perf_counter()
+            do()
+            seconds, after = time.perf_counter() - start, compilations()
+            step = Step(
+                what, after.compiled - before.compiled, after.loaded - before.loaded, seconds
+            )
+            steps.append(step)
+            if verbose:
+                print(step, flush=True)
+    done = WarmUp(tuple(steps), compilations().folder)
+    if verbose:
+        print(done, flush=True)
+    return done
+
+
+def _dtype_name(dtype: Any) -> str:
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = ""
+    if dtype is None or name not in DTYPES:  # None is NumPy's float64
+        raise ValueError(f"dtypes must be among {DTYPES}, got {dtype!r}")
+    return name
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status is 1 if nothing is kept for other processes."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nbnet.warmup",
+        description="Compile nbnet's kernels and keep the machine code (NUMBA_CACHE_DIR: where).",
+    )
+    parser.add_argument(
+        "--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="what X will be; default: both"
+    )
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="only plain layers on dense X: no maxout, sparse X or other graphs",
+    )
+    options = parser.parse_args(arguments)
+    done = warmup(options.dtypes, general=not options.plain, verbose=True)
+    return 0 if done.folder else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
