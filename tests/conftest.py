@@ -28,6 +28,7 @@ def run_python(tmp_path):
             capture_output=True,
             text=True,
             cwd=tmp_path,
+            timeout=600,  # a deadlock is a failure, not a standstill
             env={**os.environ, **{name: str(value) for name, value in environment.items()}},
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -3,12 +3,19 @@
 import os
 import sys
 import time
+from types import SimpleNamespace
 
+import joblib
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
+from nbnet import MLPClassifier
 from nbnet.kernels import threads
 from nbnet.kernels.barrier import SYNC_STRIDE
 from nbnet.kernels.threads import Team, thread_limit
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 LARGE = 1e12
 
@@ -59,15 +66,82 @@ def test_a_stop_flag_does_not_outlive_its_run(three_threads):
     assert team.run(lambda tid, size, sync: int(sync[-SYNC_STRIDE]), (), LARGE) == 0
 
 
+ASK = "from nbnet.kernels.threads import thread_limit; print(thread_limit())"
+
+
 def test_limits_of_numba_and_of_the_process(run_python):
-    ask = "from nbnet.kernels.threads import thread_limit; print(thread_limit())"
-    assert int(run_python("-c", ask, NUMBA_NUM_THREADS=1)) == 1
-    assert int(run_python("-c", ask, LOKY_MAX_CPU_COUNT=1)) == 1
-    assert int(run_python("-c", f"import numba; numba.set_num_threads(1); {ask}")) == 1
-    assert int(run_python("-c", ask, NUMBA_DISABLE_JIT=1)) == 1
+    assert int(run_python("-c", ASK, NUMBA_NUM_THREADS=1)) == 1
+    assert int(run_python("-c", ASK, LOKY_MAX_CPU_COUNT=1)) == 1
+    assert int(run_python("-c", f"import numba; numba.set_num_threads(1); {ASK}")) == 1
+    assert int(run_python("-c", ASK, NUMBA_DISABLE_JIT=1)) == 1
     if sys.platform == "linux":
-        one_core = f"import os; os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}}); {ask}"
+        one_core = f"import os; os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}}); {ASK}"
         assert int(run_python("-c", one_core)) == 1
+
+
+@pytest.fixture
+def many_cores(monkeypatch):
+    """A machine of 64 cores, whatever this one is, with pools of threads of which we are told."""
+    pools = []
+    monkeypatch.setattr(threads, "cpu_count", lambda: 64)
+    monkeypatch.setattr(threads.config, "NUMBA_NUM_THREADS", 64)
+    monkeypatch.setattr(threads.parallel, "_is_initialized", False)
+    monkeypatch.setattr(threads, "_thread_pools", lambda: SimpleNamespace(lib_controllers=pools))
+    return pools
+
+
+def pool(num_threads, **more):
+    return SimpleNamespace(num_threads=num_threads, **more)
+
+
+def test_the_lowest_limit_of_a_thread_pool_counts(many_cores):
+    assert thread_limit() == 64  # no pool at all
+    many_cores.append(pool(128, threading_layer="pthreads"))
+    assert thread_limit() == 64
+    many_cores.append(pool(5))
+    assert thread_limit() == 5
+    many_cores.append(pool(3, threading_layer="openmp"))
+    assert thread_limit() == 3
+
+
+def test_a_pool_that_says_nothing_does_not_count(many_cores):
+    many_cores += [
+        pool(1, threading_layer="disabled"),
+        pool(1, threading_layer="sequential"),
+        pool(None),
+    ]
+    assert thread_limit() == 64
+
+
+@pytest.mark.parametrize("user_api", [None, "blas", "openmp"])
+def test_limits_of_threadpoolctl(user_api, monkeypatch):
+    monkeypatch.setattr(threads, "cpu_count", lambda: 64)
+    monkeypatch.setattr(threads.config, "NUMBA_NUM_THREADS", 64)
+    with threadpool_limits(limits=3, user_api=user_api):
+        assert thread_limit() <= 3
+        with threadpool_limits(limits=1, user_api=user_api):
+            assert thread_limit() == 1
+
+
+def test_a_small_call_asks_for_no_limit(monkeypatch):
+    """It is over before the answer would be there."""
+    monkeypatch.setattr(threads, "thread_limit", lambda: pytest.fail("asked"))
+    X = np.random.default_rng(0).random((100, 4))
+    model = MLPClassifier(8, max_iter=2, n_iter_no_change=5).fit(X, X[:, 0] > 0.5)
+    model.predict_proba(X[:1])
+
+
+@pytest.mark.parametrize("inner", [1, 2])
+def test_limits_of_loky(inner, run_python):
+    script = f"""
+import joblib
+from nbnet.kernels.threads import thread_limit
+
+with joblib.parallel_config("loky", inner_max_num_threads={inner}):
+    print(joblib.Parallel(2)(joblib.delayed(thread_limit)() for _ in range(2)))
+"""
+    here = min(inner, joblib.cpu_count())
+    assert run_python("-c", script) == f"[{here}, {here}]\n"
 
 
 def test_limit_is_at_least_one_and_at_most_the_cores():
