@@ -23,9 +23,11 @@ from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 
 try:
-    from nbnet.kernels._pipeline import EntryCompiler, PartCompiler
+    from nbnet.kernels import _pipeline
 except ImportError:  # numba without one of the private names: slower to compile, no less right
-    EntryCompiler = PartCompiler = Compiler
+    _COMPILERS = {True: Compiler, False: Compiler}
+else:
+    _COMPILERS = {True: _pipeline.EntryCompiler, False: _pipeline.PartCompiler}
 
 __all__ = ["COMPILED", "Compilations", "compilations", "interpreted", "kernel", "machine_code"]
 
@@ -80,7 +82,7 @@ def kernel(function=None, *, entry=False, reassociate=False):
     compiled = njit(
         **flags,
         no_cpython_wrapper=not entry,
-        pipeline_class=EntryCompiler if entry else PartCompiler,
+        pipeline_class=_COMPILERS[entry],
     )(function)
     if COMPILED and entry:
         _ENTRY_POINTS.append(compiled)
