@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import machine
-from benchmarks.workloads import DTYPE, LEARNING_RATE, SEED, WORKLOADS, Workload
+from benchmarks.workloads import SEED, WORKLOADS, Workload
 from nbnet import graph
 from nbnet.kernels import threads
 from nbnet.kernels._jit import kernel
@@ -113,7 +113,7 @@ def bytes_read(w: Workload, n: int) -> float:
     weights = sum(products) + sum(products[1:])  # and the transposed copy of all but the first
     # Its share of the weights is a stripe of columns: all values, the gradients of the stripe.
     rows = w.batch_size * (sum(w.widths[:-1]) + sum(w.widths[1:]) / n)
-    return (n - 1) / n * (weights + rows) * np.dtype(DTYPE).itemsize
+    return (n - 1) / n * (weights + rows) * np.dtype(w.dtype).itemsize
 
 
 def stays_on_one_thread(w: Workload) -> bool:
@@ -131,20 +131,20 @@ def measure(w: Workload, cores: list[int], repeats: int) -> dict[int, float]:
     output = graph.mlp(w.n_features, [("relu", width) for width in w.hidden], w.n_outputs)
     network = Network(output)
     params = network.pack(*w.initial_parameters(rng))
-    order = next(w.orders(rng))
+    order = next(w.orders(rng, np.arange(w.n_samples)))
     loss = "sigmoid_cross_entropy" if w.n_outputs == 1 else "softmax_cross_entropy"
     trainers, losses = {}, {}
     for n in cores:
         with limited(n):
             trainers[n] = Trainer(network, params, X, y, loss=loss, batch_size=w.batch_size)
-        losses[n] = trainers[n].epoch(order, LEARNING_RATE)
+        losses[n] = trainers[n].epoch(order, w.learning_rate)
     if len(set(losses.values())) > 1:
         raise RuntimeError(f"unequal work: {losses}")
     times: dict[int, list[float]] = {n: [] for n in cores}
     for _ in range(repeats):
         for n, trainer in trainers.items():
             start = time.perf_counter()
-            trainer.epoch(order, LEARNING_RATE)
+            trainer.epoch(order, w.learning_rate)
             times[n].append(1e3 * (time.perf_counter() - start))
     return {n: min(values) for n, values in times.items()}
 
@@ -162,7 +162,7 @@ class limited:
         threads.thread_limit = self.before
 
 
-@kernel
+@kernel(entry=True)
 def meet(tid, n, times, sync):
     """Meet `times` times."""
     for k in range(times):
@@ -170,7 +170,7 @@ def meet(tid, n, times, sync):
     return 0
 
 
-@kernel
+@kernel(entry=True)
 def write_and_read(tid, n, times, whose, data, sync):
     """Write one's own row of `data`, then read that of the thread `whose` further on."""
     total = 0.0

@@ -16,6 +16,7 @@ ORDER = (
     "nbnet.kernels._pipeline",
     "nbnet.kernels._cache",
     "nbnet.kernels._jit",
+    "nbnet.kernels._elementary",
     "nbnet.kernels._tile",
     "nbnet.kernels.barrier",
     "nbnet.kernels.layout",

@@ -15,6 +15,7 @@ b. ``Flags``: numba looks up each operator under the flags of the function that 
    at what was set.
 """
 
+import ctypes
 import gc
 
 from llvmlite import binding
@@ -99,9 +100,18 @@ class PartCompiler(EntryCompiler):
         self.state.targetctx.get_executable = _not_executable
 
 
+@ctypes.PYFUNCTYPE(ctypes.c_void_p, *[ctypes.c_void_p] * 3)
+def _refuse(function, args, kwargs):
+    raise TypeError("only kernels can call a kernel that was not compiled with entry=True")
+
+
 def _not_executable(library, description, environment):
-    """The handle by which numba knows a function; there is nothing behind it to be called."""
-    name = description.qualname.split(".")[-1]
+    """The handle by which numba knows a function; called from Python, it fails."""
     return _dynfunc.make_function(
-        description.lookup_module(), name, "part of a kernel", 0, environment, (library,)
+        description.lookup_module(),
+        description.qualname.split(".")[-1],
+        "part of a kernel",
+        ctypes.cast(_refuse, ctypes.c_void_p).value,
+        environment,
+        (library,),
     )
