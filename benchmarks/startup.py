@@ -101,13 +101,15 @@ def measure(steps: list[tuple[str | None, str]], cache: str) -> dict[str, float]
     for name, statements in steps:
         script += f"start = time.perf_counter()\n{statements}\n"
         script += f"print(time.perf_counter() - start, {name!r}, sep='\\t')\n" if name else ""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or every import would compile the sources
     done = subprocess.run(
         [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
         cwd=Path(__file__).parents[1],
-        env={**os.environ, "NUMBA_CACHE_DIR": cache},
+        env=environment,
     )
     lines = (line.split("\t") for line in done.stdout.splitlines())
     return {name: float(value) for value, name in lines}

@@ -76,7 +76,11 @@ class Estimator:
     def predictor(self) -> Callable[[np.ndarray], np.ndarray]:
         model = self.fit(1)
         random = np.random.RandomState(SEED)
-        model.coefs_, model.intercepts_ = self.workload.initial_parameters(random)
+        coefs, intercepts = self.workload.initial_parameters(random)
+        for fitted, wanted in zip(
+            model.coefs_ + model.intercepts_, coefs + intercepts, strict=True
+        ):
+            fitted[...] = wanted  # in place: the arrays stay those of a fitted model
         return model.predict_proba
 
 

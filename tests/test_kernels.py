@@ -161,12 +161,14 @@ def test_copy_row(dtype, n):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_transpose_block(dtype):
     v = _tile.lanes(dtype)
-    a = np.arange(3 + v * v, dtype=dtype)
+    a = np.arange(3 + (v + 2) * v, dtype=dtype)
     call = called(_tile.transpose_block)
     for function in (call, _tile._transpose_twin):
-        to = np.full(v * v + 4, -1, dtype=dtype)
-        function(a, 3, to, 2)
-        np.testing.assert_array_equal(to[2:-2].reshape(v, v), a[3:].reshape(v, v).T)
+        to = np.full((v + 1) * v + 4, -1, dtype=dtype)
+        function(a, 3, v + 2, to, 2, v + 1)
+        block = to[2:-2].reshape(v, v + 1)
+        np.testing.assert_array_equal(block[:, :v], a[3:].reshape(v, v + 2)[:, :v].T)
+        assert (block[:, v] == -1).all()
         assert (to[[0, 1, -2, -1]] == -1).all()
 
 

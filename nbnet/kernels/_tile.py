@@ -29,7 +29,6 @@ import numpy as np
 from llvmlite import binding, ir
 from numba import config, types
 from numba.core import cgutils
-from numba.np.arrayobj import populate_array
 
 from nbnet.kernels._jit import machine_code
 
@@ -503,14 +502,15 @@ def prefetch(typingctx, x, at):
     return types.void(x, types.int64), codegen
 
 
-def _transpose_twin(a, a_at, to, at):
+def _transpose_twin(a, a_at, a_row, to, at, to_row):
     v = lanes(a.dtype)
-    to[at : at + v * v] = a[a_at : a_at + v * v].reshape(v, v).T.ravel()
+    i, j = np.arange(v)[:, None], np.arange(v)[None, :]
+    to[at + i * to_row + j] = a[a_at + j * a_row + i]
 
 
 @machine_code(_transpose_twin)
-def transpose_block(typingctx, a, a_at, to, at):
-    """Copy V rows of a panel, V x V contiguous numbers, transposed.
+def transpose_block(typingctx, a, a_at, a_row, to, at, to_row):
+    """Copy V rows of V numbers, `a_row` apart, transposed: to V rows, `to_row` apart.
 
     log2(V) rounds over V registers: round b swaps the off-diagonal b x b corners of every
     2b x 2b block, which is two shuffles for a pair of rows.
@@ -519,14 +519,14 @@ def transpose_block(typingctx, a, a_at, to, at):
     def codegen(context, builder, signature, args):
         vector, v, size = _vector_of(signature.args[0].dtype)
         a, to = (
-            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2)
+            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 3)
         )
 
-        def row_of(pointer, first, i):
-            at = builder.gep(pointer, [builder.add(first, ir.Constant(_I64, i * v))])
-            return builder.bitcast(at, vector.as_pointer())
+        def row_of(pointer, first, apart, i):
+            at = builder.add(first, builder.mul(apart, ir.Constant(_I64, i)))
+            return builder.bitcast(builder.gep(pointer, [at]), vector.as_pointer())
 
-        rows = [builder.load(row_of(a, args[1], i), align=size) for i in range(v)]
+        rows = [builder.load(row_of(a, args[1], args[2], i), align=size) for i in range(v)]
         b = 1
         while b < v:
             # Lanes 0 to v - 1 of a shuffle mean its first operand, v to 2v - 1 its second.
@@ -539,11 +539,11 @@ def transpose_block(typingctx, a, a_at, to, at):
                     rows[i], rows[i + b] = (builder.shuffle_vector(*pair, m) for m in masks)
             b *= 2
         for i, row in enumerate(rows):
-            builder.store(row, row_of(to, args[3], i), align=size)
+            builder.store(row, row_of(to, args[4], args[5], i), align=size)
         return context.get_dummy_value()
 
     i64 = types.int64
-    return types.void(a, i64, to, i64), codegen
+    return types.void(a, i64, i64, to, i64, i64), codegen
 
 
 def _run_twin(array, at, n):
@@ -559,6 +559,8 @@ def run(typingctx, array, at, n):
     """
 
     def codegen(context, builder, signature, args):
+        from numba.np.arrayobj import populate_array  # slow to import, and not needed to import us
+
         whole = context.make_array(signature.args[0])(context, builder, args[0])
         part = context.make_array(signature.return_type)(context, builder)
         size = ir.Constant(_I64, array.dtype.bitwidth // 8)

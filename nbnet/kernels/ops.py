@@ -314,10 +314,11 @@ def maxout_backward(op, nodes, work, panel, v, r0, r1, scratch):
             shift = k * out[PANELS] * panel
             piece = run(work, z[VALUE] + shift + at, n)
             dz = run(work, z[DELTA] + shift + at, n)
+            zero = dz.dtype.type(0)
+            for i in range(h.size):  # a loop that writes two arrays would not be vectorised
+                dz[i] = left[i] if piece[i] == h[i] else zero
             for i in range(h.size):
-                won = piece[i] == h[i]
-                dz[i] = left[i] if won else dz.dtype.type(0)
-                left[i] = dz.dtype.type(0) if won else left[i]
+                left[i] = zero if piece[i] == h[i] else left[i]
 
 
 @kernel

@@ -90,21 +90,32 @@ TASK_ROWS = 64  # rows of a weight matrix a task takes at a time: with three pan
 
 
 @kernel
-def _raw_outputs(head, nodes, work, r0, rows, z):
-    """Collect the raw outputs of `rows` buffer rows in `z`, output by output."""
+def _exchange(head, work, at, r0, rows, n, z, inward):
+    """Copy `rows` buffer rows of a node of n columns to `z`, column by column, or back."""
     v, panel = head[H_LANES], head[H_PANEL]
-    out = nodes[head[H_OUTPUT]]
-    for c in range(out[WIDTH]):
-        at = out[VALUE] + (c // v) * panel + r0 * v + c % v
-        column = run(z, c * rows, rows)
-        for r in range(rows):
-            column[r] = work[at + r * v]
+    for c0 in range(0, n, v):
+        here, there = at + (c0 // v) * panel + r0 * v, c0 * rows
+        if n - c0 >= v and rows % v == 0:
+            for r in range(0, rows, v):
+                if inward:
+                    transpose_block(work, here + r * v, v, z, there + r, rows)
+                else:
+                    transpose_block(z, there + r, rows, work, here + r * v, v)
+        else:
+            for c in range(min(v, n - c0)):
+                column = run(z, there + c * rows, rows)
+                if inward:
+                    for r in range(rows):
+                        column[r] = work[here + r * v + c]
+                else:
+                    for r in range(rows):
+                        work[here + r * v + c] = column[r]
 
 
 @kernel
 def _rows_loss(head, nodes, y, weights, order, first, last, r0, r1, scale, work, scratch, row_loss):
     """Weighted loss of each row, and its gradient at the output node."""
-    v, panel, targets = head[H_LANES], head[H_PANEL], head[H_TARGETS]
+    targets = head[H_TARGETS]
     out = nodes[head[H_OUTPUT]]
     rows, n = r1 - r0, out[WIDTH]
     z, target = run(scratch, 0, n * rows), run(scratch, n * rows, targets * rows)
@@ -115,7 +126,7 @@ def _rows_loss(head, nodes, y, weights, order, first, last, r0, r1, scale, work,
         weight[r] = 0 if row < 0 else (weights[row] if weights.size > 0 else 1)
         for t in range(targets):
             target[t * rows + r] = y[max(row, 0) * targets + t]
-    _raw_outputs(head, nodes, work, r0, rows, z)
+    _exchange(head, work, out[VALUE], r0, rows, n, z, True)
     value_and_gradient(head[H_LOSS], z, target, rows, value, run(scratch, at + 2 * rows, rows))
     # Padding, or a row left out, has neither loss nor gradient, were they infinite.
     for r in range(rows):
@@ -125,9 +136,7 @@ def _rows_loss(head, nodes, y, weights, order, first, last, r0, r1, scale, work,
         column = run(z, c * rows, rows)
         for r in range(rows):
             column[r] = column[r] * weight[r] if weight[r] != 0 else 0
-        at = out[DELTA] + (c // v) * panel + r0 * v + c % v
-        for r in range(rows):
-            work[at + r * v] = column[r]
+    _exchange(head, work, out[DELTA], r0, rows, n, z, False)
 
 
 # --- Phase 2: parameters -----------------------------------------------------------------------
@@ -155,7 +164,7 @@ def _transpose(params, at, to, rows, first_row, columns, column, inputs_panel, v
         n = min(v, rows - i0)
         start = to + ((first_row + i0) // v) * inputs_panel + column * v
         if n == v and used == v:
-            transpose_block(params, at + i0 * v, params, start)
+            transpose_block(params, at + i0 * v, v, params, start, v)
             continue
         block = run(params, at + i0 * v, n * v)
         for c in range(used):
@@ -370,7 +379,8 @@ def predict(
     out : (N * R,) written
     order : empty
     """
-    n, block = nodes[head[H_OUTPUT], WIDTH], head[H_ROWS]
+    output, block = nodes[head[H_OUTPUT]], head[H_ROWS]
+    n = output[WIDTH]
     tile = min(block, ROWS)
     r0 = tid * block  # of `work`, where this thread's block lies
     for start in range(tid * block, n_rows, n_threads * block):
@@ -384,7 +394,7 @@ def predict(
         )  # fmt: skip
         rows = last - start
         z = run(scratch[tid], 0, n * rows)
-        _raw_outputs(head, nodes, work, r0, rows, z)
+        _exchange(head, work, output[VALUE], r0, rows, n, z, True)
         if link >= 0:
             apply_inverse_link(link, z, rows, run(scratch[tid], n * rows, rows))
         for c in range(n):
