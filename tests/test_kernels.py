@@ -211,6 +211,14 @@ def test_affine_and_weight_gradient(dtype, columns):
     )  # fmt: skip
     tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype] * 10}
     np.testing.assert_allclose(matrix(z, rows, columns), x @ w + bias[:columns], **tolerance)
+    one = np.zeros(n * rows * v, dtype=dtype)
+    called(matmul.affine)(
+        x_flat, 0, rows * v, 3, 4, v, w_flat, 0, fan_in * v, n, fan_in // _tile.DEPTH, one, 0,
+        bias, 0, 0, v,
+    )  # fmt: skip
+    expected = np.zeros((rows, columns))
+    expected[3] = x[3] @ w + bias[:columns]
+    np.testing.assert_allclose(matrix(one, rows, columns), expected, **tolerance)
 
     count = min(n, _tile.MAX_PANELS)
     g = np.zeros(count * fan_in * v, dtype=dtype)

@@ -47,6 +47,9 @@ __all__ = [
     "product_2",
     "product_3",
     "row_dots",
+    "row_product_1",
+    "row_product_2",
+    "row_product_3",
     "run",
     "scatter_rows",
     "transpose_block",
@@ -267,6 +270,8 @@ product_1, product_2, product_3 = (_product(False, n) for n in (1, 2, 3))
 transposed_product_1, transposed_product_2, transposed_product_3 = (
     _product(True, n) for n in (1, 2, 3)
 )
+# One row of A B, for batches of one row.
+row_product_1, row_product_2, row_product_3 = (_product(False, n, rows=1) for n in (1, 2, 3))
 # One row of A^T B: the rows of B weighted by a column of A and added up.
 weighted_rows_1, weighted_rows_2, weighted_rows_3, weighted_rows_4 = (
     _product(True, n, rows=1) for n in (1, 2, 3, 4)

@@ -25,6 +25,9 @@ from nbnet.kernels._tile import (
     product_2,
     product_3,
     row_dots,
+    row_product_1,
+    row_product_2,
+    row_product_3,
     run,
     transposed_product_1,
     transposed_product_2,
@@ -58,6 +61,28 @@ def panels_at_once(left):
 
 
 @kernel
+def _affine_row(a, a_at, a_panel, b, b_at, b_panel, panels, depth, c, c_at, start, s_at, s_panel):
+    """One row of `affine`: the tile's others would be padding."""
+    j = 0
+    while j < panels:
+        n = panels_at_once(panels - j)
+        bj, cj, sj = b_at + j * b_panel, c_at + j * a_panel, s_at + j * s_panel
+        if n == 3:
+            row_product_3(
+                a, a_at, a_panel, b, bj, b_panel, depth, c, cj, a_panel, start, sj, 0, s_panel
+            )
+        elif n == 2:
+            row_product_2(
+                a, a_at, a_panel, b, bj, b_panel, depth, c, cj, a_panel, start, sj, 0, s_panel
+            )
+        else:
+            row_product_1(
+                a, a_at, a_panel, b, bj, b_panel, depth, c, cj, a_panel, start, sj, 0, s_panel
+            )
+        j += n
+
+
+@kernel
 def affine(
     a,
     a_at,
@@ -83,7 +108,7 @@ def affine(
     ----------
     a, c : (work,) panels of the left operand and of the result, both with `a_panel` numbers each.
     r0, r1 : int
-        Rows, multiples of the tile's ``ROWS``.
+        Rows, multiples of the tile's ``ROWS``; or one row.
     v : int
         Width of a panel.
     b : flat panels of the right operand, `b_panel` numbers each.
@@ -93,6 +118,12 @@ def affine(
         Common dimension in groups of ``DEPTH``.
     start : flat numbers the sums start from, at ``s_at + row * s_row + panel * s_panel``.
     """
+    if r1 - r0 == 1:
+        _affine_row(
+            a, a_at + r0 * v, a_panel, b, b_at, b_panel, panels, depth,
+            c, c_at + r0 * v, start, s_at + r0 * s_row, s_panel,
+        )  # fmt: skip
+        return
     j = 0
     while j < panels:
         n = panels_at_once(panels - j)

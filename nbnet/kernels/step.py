@@ -24,6 +24,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import DEPTH, ROWS, run, scatter_rows, transpose_block
 from nbnet.kernels.barrier import barrier, stopped
@@ -91,20 +93,20 @@ TASK_ROWS = 64  # rows of a weight matrix a task takes at a time: with three pan
 
 @kernel
 def _exchange(head, work, at, r0, rows, n, z, inward):
-    """Copy `rows` buffer rows of a node of n columns to `z`, column by column, or back."""
+    """Copy `rows` buffer rows of a node of n columns to `z`, column by column, or back (0)."""
     v, panel = head[H_LANES], head[H_PANEL]
     for c0 in range(0, n, v):
         here, there = at + (c0 // v) * panel + r0 * v, c0 * rows
         if n - c0 >= v and rows % v == 0:
             for r in range(0, rows, v):
-                if inward:
+                if inward == 1:
                     transpose_block(work, here + r * v, v, z, there + r, rows)
                 else:
                     transpose_block(z, there + r, rows, work, here + r * v, v)
         else:
             for c in range(min(v, n - c0)):
                 column = run(z, there + c * rows, rows)
-                if inward:
+                if inward == 1:
                     for r in range(rows):
                         column[r] = work[here + r * v + c]
                 else:
@@ -126,7 +128,7 @@ def _rows_loss(head, nodes, y, weights, order, first, last, r0, r1, scale, work,
         weight[r] = 0 if row < 0 else (weights[row] if weights.size > 0 else 1)
         for t in range(targets):
             target[t * rows + r] = y[max(row, 0) * targets + t]
-    _exchange(head, work, out[VALUE], r0, rows, n, z, True)
+    _exchange(head, work, out[VALUE], r0, rows, n, z, np.int64(1))
     value_and_gradient(head[H_LOSS], z, target, rows, value, run(scratch, at + 2 * rows, rows))
     # Padding, or a row left out, has neither loss nor gradient, were they infinite.
     for r in range(rows):
@@ -136,7 +138,7 @@ def _rows_loss(head, nodes, y, weights, order, first, last, r0, r1, scale, work,
         column = run(z, c * rows, rows)
         for r in range(rows):
             column[r] = column[r] * weight[r] if weight[r] != 0 else 0
-    _exchange(head, work, out[DELTA], r0, rows, n, z, False)
+    _exchange(head, work, out[DELTA], r0, rows, n, z, np.int64(0))
 
 
 # --- Phase 2: parameters -----------------------------------------------------------------------
@@ -296,6 +298,7 @@ def train(
         ``FINISHED``, ``NON_FINITE`` (a batch loss is; its step was not made) or ``STOPPED``.
     """
     batch = head[H_BATCH]
+    tile = 1 if batch == 1 else ROWS
     my_scratch, my_hyper = scratch[tid], hyper[tid]
     t = rates[R_STEP]
     phase = 0
@@ -314,9 +317,9 @@ def train(
         loss = 0.0
         for first in range(start, stop, head[H_ROWS]):
             last = min(first + head[H_ROWS], stop)
-            tiles = (last - first + ROWS - 1) // ROWS
-            mine = tiles * (tid + 1) // n_threads * ROWS
-            for r0 in range(tiles * tid // n_threads * ROWS, mine, BLOCK):
+            tiles = (last - first + tile - 1) // tile
+            mine = tiles * (tid + 1) // n_threads * tile
+            for r0 in range(tiles * tid // n_threads * tile, mine, BLOCK):
                 r1 = min(r0 + BLOCK, mine)
                 forward(
                     ops, slopes, head, nodes, work, r0, r1,
@@ -394,7 +397,7 @@ def predict(
         )  # fmt: skip
         rows = last - start
         z = run(scratch[tid], 0, n * rows)
-        _exchange(head, work, output[VALUE], r0, rows, n, z, True)
+        _exchange(head, work, output[VALUE], r0, rows, n, z, np.int64(1))
         if link >= 0:
             apply_inverse_link(link, z, rows, run(scratch[tid], n * rows, rows))
         for c in range(n):
