@@ -14,10 +14,11 @@ import nbnet
 
 # A process fits, prints a line when training is under way and, once interrupted, what became of it.
 SCRIPT = """
-import json, sys, time, warnings
+import json, signal, sys, time, warnings
 import numpy as np
 import nbnet
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in background jobs
 case = json.loads(sys.argv[1])
 rng = np.random.RandomState(0)
 X = rng.normal(size=case["shape"]).astype(case["dtype"])
