@@ -86,26 +86,27 @@ __all__ = [
 FINISHED, NON_FINITE, STOPPED = range(3)
 
 BLOCK = 64  # rows a thread takes at a time
+WHOLE_VECTORS = 16  # a multiple of the numbers in any processor's vector
 TASK_ROWS = 64  # rows of a weight matrix a task takes at a time: with three panels, 12 KiB
 
 # --- Phase 1: rows -----------------------------------------------------------------------------
 
 
 @kernel
-def _exchange(head, work, at, r0, rows, n, z, inward):
-    """Copy `rows` buffer rows of a node of n columns to `z`, column by column, or back (0)."""
+def _exchange(head, work, at, r0, rows, n, z, high, inward):
+    """Copy `rows` buffer rows of a node to `z`, `high` numbers for each column, or back (0)."""
     v, panel = head[H_LANES], head[H_PANEL]
     for c0 in range(0, n, v):
-        here, there = at + (c0 // v) * panel + r0 * v, c0 * rows
+        here, there = at + (c0 // v) * panel + r0 * v, c0 * high
         if n - c0 >= v and rows % v == 0:
             for r in range(0, rows, v):
                 if inward == 1:
-                    transpose_block(work, here + r * v, v, z, there + r, rows)
+                    transpose_block(work, here + r * v, v, z, there + r, high)
                 else:
-                    transpose_block(z, there + r, rows, work, here + r * v, v)
+                    transpose_block(z, there + r, high, work, here + r * v, v)
         else:
             for c in range(min(v, n - c0)):
-                column = run(z, there + c * rows, rows)
+                column = run(z, there + c * high, rows)
                 if inward == 1:
                     for r in range(rows):
                         column[r] = work[here + r * v + c]
@@ -120,25 +121,28 @@ def _rows_loss(head, nodes, y, weights, order, first, last, r0, r1, scale, work,
     targets = head[H_TARGETS]
     out = nodes[head[H_OUTPUT]]
     rows, n = r1 - r0, out[WIDTH]
-    z, target = run(scratch, 0, n * rows), run(scratch, n * rows, targets * rows)
-    at = (n + targets) * rows
-    value, weight = run(scratch, at, rows), run(scratch, at + rows, rows)
-    for r in range(rows):
-        row = data_row(order, first + r0 + r, last)
+    # A vectorised loop treats what is left over by other code, which may round differently; and
+    # how many rows a block has depends on the number of threads.
+    high = (rows + WHOLE_VECTORS - 1) // WHOLE_VECTORS * WHOLE_VECTORS
+    z, target = run(scratch, 0, n * high), run(scratch, n * high, targets * high)
+    at = (n + targets) * high
+    value, weight = run(scratch, at, high), run(scratch, at + high, high)
+    for r in range(high):
+        row = data_row(order, first + r0 + r, last) if r < rows else -1
         weight[r] = 0 if row < 0 else (weights[row] if weights.size > 0 else 1)
         for t in range(targets):
-            target[t * rows + r] = y[max(row, 0) * targets + t]
-    _exchange(head, work, out[VALUE], r0, rows, n, z, np.int64(1))
-    value_and_gradient(head[H_LOSS], z, target, rows, value, run(scratch, at + 2 * rows, rows))
+            target[t * high + r] = y[max(row, 0) * targets + t]
+    _exchange(head, work, out[VALUE], r0, rows, n, z, high, np.int64(1))
+    value_and_gradient(head[H_LOSS], z, target, high, value, run(scratch, at + 2 * high, high))
     # Padding, or a row left out, has neither loss nor gradient, were they infinite.
     for r in range(rows):
         row_loss[r0 + r] = value[r] * weight[r] if weight[r] != 0 else 0
         weight[r] *= scale
     for c in range(n):
-        column = run(z, c * rows, rows)
-        for r in range(rows):
+        column = run(z, c * high, high)
+        for r in range(high):
             column[r] = column[r] * weight[r] if weight[r] != 0 else 0
-    _exchange(head, work, out[DELTA], r0, rows, n, z, np.int64(0))
+    _exchange(head, work, out[DELTA], r0, rows, n, z, high, np.int64(0))
 
 
 # --- Phase 2: parameters -----------------------------------------------------------------------
@@ -397,7 +401,7 @@ def predict(
         )  # fmt: skip
         rows = last - start
         z = run(scratch[tid], 0, n * rows)
-        _exchange(head, work, output[VALUE], r0, rows, n, z, np.int64(1))
+        _exchange(head, work, output[VALUE], r0, rows, n, z, rows, np.int64(1))
         if link >= 0:
             apply_inverse_link(link, z, rows, run(scratch[tid], n * rows, rows))
         for c in range(n):
