@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_random_state, gen_batches
 
-from nbnet.graph import Node, topological_order
 from nbnet.kernels._tile import ROWS, VECTOR_BYTES
 from nbnet.kernels.layout import RATES
 from nbnet.kernels.losses import LOSSES, Loss
 from nbnet.kernels.optimizers import HYPER, OPTIMIZERS
 from nbnet.kernels.step import BLOCK, predict, train
 from nbnet.kernels.threads import Team
+from nbnet.nodes import Node, topological_order
 from nbnet.plan import Plan, make_plan, parameter_blocks
 
 __all__ = ["Network", "Trainer"]
@@ -97,7 +98,13 @@ class _Samples:
 def _targets(y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype) -> np.ndarray:
     """Targets (N, T), checked against the loss."""
     y = np.asarray(y)
-    n_targets = 1 if row.integer_targets else n_outputs // row.raw_per_target
+    counted = row.n_targets(n_outputs)
+    if counted == 0:
+        raise ValueError(
+            f"loss={row.name!r} needs {row.n_raw(1)} raw outputs for one target, {row.n_raw(2)} "
+            f"for two, {row.n_raw(3)} for three, and so on; the network has {n_outputs}"
+        )
+    n_targets = 1 if row.integer_targets else counted
     if y.ndim == 1:
         y = y[:, None]
     if y.shape != (n, n_targets):
@@ -105,7 +112,7 @@ def _targets(y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype) -> np.n
             f"y must have shape ({n}, {n_targets}) for loss={row.name!r} and {n_outputs} raw "
             f"outputs, got {y.shape}"
         )
-    high = n_outputs - 1 if row.integer_targets else row.y_high
+    high = counted - 1 if row.integer_targets else row.y_high
     valid = np.isfinite(y) & (y >= row.y_low) & (y <= high)
     if row.integer_targets:
         valid &= y == np.floor(y)
@@ -116,6 +123,21 @@ def _targets(y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype) -> np.n
             f"got {y[~valid][0]!r}"
         )
     return y.astype(dtype, copy=False)
+
+
+def _setting(row: Loss, settings: dict[str, Any]) -> float:
+    """Take what the loss is told out of `settings`, checked."""
+    if row.setting is None:
+        return 0.0
+    value = settings.pop(row.setting.name, row.setting.default)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{row.setting.name} must be a number, got {value!r}")
+    if not row.setting.low < float(value) < row.setting.high:
+        raise ValueError(
+            f"{row.setting.name} must lie between {row.setting.low:g} and {row.setting.high:g}, "
+            f"both excluded, got {value!r}"
+        )
+    return float(value)
 
 
 def _weights(sample_weight: Any, n: int) -> np.ndarray | None:
@@ -149,19 +171,22 @@ class Network:
         R.
     n_params : int
         P.
+    nodes : tuple of Node
+        All nodes in topological order, each after its inputs, the output last.
     blocks : tuple of ParameterBlock
-        One for each dense or maxout node, in topological order.
+        One for each dense or maxout node, in that order.
     """
 
     def __init__(self, output: Node, output_gain: float | None = None):
         order = topological_order(output)
         self.output = output
+        self.nodes = tuple(order)
         self.blocks = parameter_blocks(order, output_gain)
         self.n_features = next(node.width for node in order if node.op == "input")
         self.n_outputs = output.width
         self.n_params = self.blocks[-1].bias.stop if self.blocks else 0
-        self._order = order
         self._forward_plans: dict[tuple[np.dtype, int, bool], tuple[Plan, np.ndarray]] = {}
+        self._networks_below: dict[int, tuple[Network, np.ndarray]] = {}
         self._has_maxout = any(node.op == "maxout" for node in order)
 
     def describe(self, dtype: Any = np.float64, rows: int = BLOCK) -> str:
@@ -238,7 +263,9 @@ class Network:
 
     # --- Outputs
 
-    def forward(self, params: Any, X: Any, loss: str | None = None) -> np.ndarray:
+    def forward(
+        self, params: Any, X: Any, loss: str | None = None, *, node: Node | str | None = None
+    ) -> np.ndarray:
         """Raw outputs (N, R) in the dtype of `params`.
 
         Parameters
@@ -246,9 +273,18 @@ class Network:
         params : (P,) array
         X : (N, I) array or CSR
         loss : str, optional
-            Apply this loss's inverse link: probabilities for the cross-entropies, means else.
+            Apply this loss's inverse link: probabilities for the cross-entropies, the
+            parameters of the output distribution for others.
+        node : Node or str, optional
+            Return the values (N, width) of this node of the network, or of the node with this
+            name, instead.
         """
         params = self._check_params(params)
+        if node is not None:
+            if loss is not None:
+                raise ValueError(f"loss must be None where a node is asked for, got {loss!r}")
+            below, at = self._below(self._find("node", node))
+            return below.forward(params[at], X)
         return self._run_forward(partial(_to_engine, params), X, params.dtype, loss)
 
     def _run_forward(
@@ -287,11 +323,26 @@ class Network:
         )
         return out.reshape(samples.n, self.n_outputs)
 
+    def _below(self, node: Node) -> tuple[Network, np.ndarray]:
+        """The network that ends in `node`, and where its parameters lie in those of this one."""
+        if id(node) not in self._networks_below:
+            below = Network(node)
+            starts = {id(n): b.start for n, b in zip(self._owners(), self.blocks, strict=True)}
+            at = [np.empty(0, dtype=np.int64)]
+            for owner, block in zip(below._owners(), below.blocks, strict=True):
+                at.append(np.arange(block.start, block.bias.stop) - block.start + starts[id(owner)])
+            self._networks_below[id(node)] = below, np.concatenate(at)
+        return self._networks_below[id(node)]
+
+    def _owners(self) -> list[Node]:
+        """The nodes that have parameters, one for each block."""
+        return [node for node in self.nodes if node.op in ("dense", "maxout")]
+
     # --- Gradients
 
     def objective(
         self, X: Any, y: Any, *, loss: str, alpha: float = 0.0, sample_weight: Any = None,
-        dtype: Any = np.float64,
+        dtype: Any = np.float64, **setting: Any,
     ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:  # fmt: skip
         """The function from params (P,) to loss and gradient (P,) on fixed data.
 
@@ -300,7 +351,7 @@ class Network:
         start = np.zeros(self.n_params, dtype=dtype)
         trainer = Trainer(
             self, start, X, y, sample_weight,
-            loss=loss, alpha=alpha, optimizer="gradient",
+            loss=loss, alpha=alpha, optimizer="gradient", **setting,
         )  # fmt: skip
         return trainer.loss_and_gradient
 
@@ -313,6 +364,7 @@ class Network:
         loss: str = "half_squared_error",
         alpha: float = 0.0,
         sample_weight: Any = None,
+        **setting: Any,
     ) -> tuple[float, np.ndarray]:
         """Loss and its gradient with respect to all parameters.
 
@@ -329,6 +381,8 @@ class Network:
             A key of ``LOSSES``.
         alpha : float, default=0
         sample_weight : (N,) array, optional
+        **setting : float
+            ``quantile`` or ``huber_delta``, for the loss that has it.
 
         Returns
         -------
@@ -337,7 +391,7 @@ class Network:
         """
         params = self._check_params(params)
         function = self.objective(
-            X, y, loss=loss, alpha=alpha, sample_weight=sample_weight, dtype=params.dtype
+            X, y, loss=loss, alpha=alpha, sample_weight=sample_weight, dtype=params.dtype, **setting
         )
         return function(params)
 
@@ -350,6 +404,7 @@ class Network:
         loss: str = "half_squared_error",
         wrt: Sequence[Node | str],
         sample_weight: Any = None,
+        **setting: Any,
     ) -> list[np.ndarray]:
         """Gradient of the weighted mean loss with respect to nodes.
 
@@ -366,10 +421,10 @@ class Network:
         params = self._check_params(params)
         if isinstance(wrt, str | Node):
             raise TypeError(f"wrt must be a sequence of nodes or names, got {wrt!r}")
-        nodes = tuple(self._find(node) for node in wrt)
+        nodes = tuple(self._find("wrt", node) for node in wrt)
         trainer = Trainer(
             self, params, X, y, sample_weight,
-            loss=loss, optimizer="gradient", batch_size=_ROWS_AT_ONCE, keep=nodes,
+            loss=loss, optimizer="gradient", batch_size=_ROWS_AT_ONCE, keep=nodes, **setting,
         )  # fmt: skip
         weights = np.ones(trainer.n_samples) if sample_weight is None else np.asarray(sample_weight)
         gradients = [np.zeros((trainer.n_samples, node.width), params.dtype) for node in nodes]
@@ -383,12 +438,83 @@ class Network:
                 gradient[rows] = delta * share
         return gradients
 
-    def _find(self, node: Node | str) -> Node:
-        for mine in self._order:
+    # --- Jacobian products
+
+    def vjp(self, params: Any, X: Any, cotangent: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Products of a cotangent with the Jacobians of the raw outputs.
+
+        General back-propagation without a loss: what ``dJ/d(raw outputs)`` becomes on its way back.
+        For one dense node ``Z = X W + b`` and a cotangent C these are ``X^T C`` and the column sums
+        of C, and ``C W^T``. (Goodfellow et al., 2016, equation 6.47.)
+
+        Parameters
+        ----------
+        params : (P,) array
+        X : (N, I) array or CSR
+        cotangent : (N, R) array
+            One weight for each raw output of each sample.
+
+        Returns
+        -------
+        params_bar : (P,) array
+            Sum over samples and outputs of cotangent times ``d(raw output)/d(params)``.
+        X_bar : (N, I) array
+            Row i: cotangent i times the Jacobian (R, I) of sample i.
+        """
+        params = self._check_params(params)
+        (source,) = (node for node in self.nodes if node.op == "input")
+        trainer = Trainer(
+            self, params, X, cotangent,
+            loss="inner_product", optimizer="gradient", batch_size=_ROWS_AT_ONCE, keep=(source,),
+        )  # fmt: skip
+        X_bar = np.empty((trainer.n_samples, self.n_features), dtype=params.dtype)
+        params_bar = np.zeros_like(params)
+        for rows in gen_batches(trainer.n_samples, _ROWS_AT_ONCE):
+            n = rows.stop - rows.start  # a step divides by it
+            finite = np.isfinite(trainer.epoch(np.arange(rows.start, rows.stop), 0.0))
+            X_bar[rows] = trainer.plan.read(trainer.work, source, n, "delta") * n
+            params_bar += trainer.take_gradient() * n if finite else np.nan
+        return params_bar, X_bar
+
+    def jacobian(self, params: Any, X: Any, wrt: str = "X") -> np.ndarray:
+        """Jacobians of the raw outputs, one for each sample.
+
+        One backward pass for each raw output, and with ``wrt="params"`` for each sample: meant for
+        small networks.
+
+        Parameters
+        ----------
+        params : (P,) array
+        X : (N, I) array or CSR
+        wrt : {"X", "params"}, default="X"
+
+        Returns
+        -------
+        (N, R, I) or (N, R, P) array
+        """
+        if wrt not in ("X", "params"):
+            raise ValueError(f"wrt must be 'X' or 'params', got {wrt!r}")
+        X = X.tocsr() if sparse.issparse(X) else np.asarray(X)
+        units = np.eye(self.n_outputs)
+        if wrt == "X":
+            columns = [self.vjp(params, X, np.tile(c, (X.shape[0], 1)))[1] for c in units]
+            return np.stack(columns, axis=1)
+        return np.array(
+            [
+                [self.vjp(params, X[i : i + 1], c[np.newaxis])[0] for c in units]
+                for i in range(X.shape[0])
+            ]
+        )
+
+    def _find(self, parameter: str, node: Node | str) -> Node:
+        for mine in self.nodes:
             if mine is node or (isinstance(node, str) and mine.name == node):
                 return mine
-        names = [mine.name for mine in self._order if mine.name is not None]
-        raise ValueError(f"wrt must hold nodes of this network or names in {names}, got {node!r}")
+        names = [mine.name for mine in self.nodes if mine.name is not None]
+        raise ValueError(
+            f"{parameter} takes nodes of this network or their names, of which there are {names}; "
+            f"got {node!r}"
+        )
 
 
 def _to_engine(params: np.ndarray, plan: Plan) -> np.ndarray:
@@ -426,7 +552,8 @@ class Trainer:
     keep : tuple of Node, default=()
         Nodes to be read after a step.
     **settings : float
-        Hyperparameters of the optimizer, see ``Optimizer.settings``.
+        What the loss is told (``Loss.setting``) and hyperparameters of the optimizer
+        (``Optimizer.settings``).
 
     Attributes
     ----------
@@ -451,14 +578,17 @@ class Trainer:
         slots: Any = None,
         step: int = 0,
         keep: tuple[Node, ...] = (),
-        **settings: float,
+        **settings: Any,
     ):
         loss_row = _row_of(LOSSES, "loss", loss)
         optimizer_row = _row_of(OPTIMIZERS, "optimizer", optimizer)
+        setting = _setting(loss_row, settings)
         unknown = sorted(set(settings) - set(optimizer_row.settings))
         if unknown:
+            told = [loss_row.setting.name] if loss_row.setting else []
             raise TypeError(
-                f"optimizer {optimizer!r} takes {sorted(optimizer_row.settings)}, got {unknown}"
+                f"loss {loss!r} takes {told}, optimizer {optimizer!r} takes "
+                f"{sorted(optimizer_row.settings)}, got {unknown}"
             )
         if batch_size is not None and (batch_size < 1 or batch_size != int(batch_size)):
             raise ValueError(f"batch_size must be an integer >= 1, got {batch_size!r}")
@@ -486,6 +616,7 @@ class Trainer:
         self._rates = np.zeros(len(RATES))
         self._rate("alpha", alpha)
         self._rate("step", step)
+        self._rate("setting", setting)
         self._settings = np.array(
             [float(settings.get(k, v)) for k, v in optimizer_row.settings.items()]
         )
@@ -533,7 +664,7 @@ class Trainer:
             _aligned_zeros(size * plan.n_scratch, dtype).reshape(size, -1),
             np.zeros(plan.rows),
             np.zeros(len(plan.tasks)),
-            plan.general,
+            plan.general if loss_row.plain else 1,
         )
 
     def _rate(self, name: str, value: float) -> None:
@@ -582,9 +713,14 @@ class Trainer:
         if not self._collects:
             raise ValueError('loss_and_gradient needs optimizer="gradient"')
         self.plan.pack(params, self._params)
-        self._state[:] = 0
         loss = self.epoch(np.arange(self.n_samples), 0.0)
-        return loss, self.plan.unpack(self._slots[0])
+        return loss, self.take_gradient()
+
+    def take_gradient(self) -> np.ndarray:
+        """Gradient (P,) summed over the steps since it was last taken, likewise."""
+        gradient = self.plan.unpack(self._slots[0])
+        self._state[:] = 0
+        return gradient
 
     def forward(self, X: Any, loss: str | None = None) -> np.ndarray:
         """`Network.forward` with the current parameters."""

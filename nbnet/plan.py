@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from nbnet.graph import Node, topological_order
 from nbnet.kernels._jit import interpreted
 from nbnet.kernels._tile import DEPTH, ROWS, lanes
 from nbnet.kernels.activations import ACTIVATIONS
@@ -39,6 +38,7 @@ from nbnet.kernels.layout import (
 from nbnet.kernels.matmul import NARROW_PANELS, panels_at_once
 from nbnet.kernels.ops import OPS
 from nbnet.kernels.step import BLOCK, TASK_ROWS
+from nbnet.nodes import Node, topological_order
 
 __all__ = ["ParameterBlock", "Plan", "make_plan", "parameter_blocks"]
 

@@ -114,7 +114,7 @@ def _train(networks: Sequence[Network], X: Any) -> None:
     for network in networks:
         params = network.init(0, dtype=X.dtype)
         for loss in LOSSES.values():
-            n_targets = 1 if loss.integer_targets else network.n_outputs // loss.raw_per_target
+            n_targets = 1 if loss.integer_targets else loss.n_targets(network.n_outputs)
             y = np.zeros((X.shape[0], n_targets))
             for optimizer in OPTIMIZERS:
                 trainer = Trainer(network, params, X, y, loss=loss.name, optimizer=optimizer)

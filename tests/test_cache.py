@@ -52,7 +52,7 @@ h = graph.maxout(x, 3, pieces=2)
 network = Network(graph.dense(graph.concat(graph.add(h, x), graph.multiply(h, x)), 2))
 params = network.init(random_state=0)
 for name, row in LOSSES.items():
-    target = (y[:, None] > 0) * np.ones((1, row.raw_per_target * 2 or 1))
+    target = (y[:, None] > 0) * np.ones((1, 1 if row.integer_targets else row.n_targets(2)))
     network.loss_and_gradient(params, X, target, loss=name)
     network.gradients(params, X, target, loss=name, wrt=[x])
     network.forward(params, X, loss=name)

@@ -8,7 +8,6 @@ import pytest
 
 from nbnet import graph as g
 from nbnet.kernels.activations import ACTIVATIONS
-from nbnet.network import Network
 from problems import NODE_OPS, tiny
 
 
@@ -60,8 +59,8 @@ def test_two_alike_nodes_are_two_nodes():
     first, second = g.dense(x, 2), g.dense(x, 2)
     assert first != second
     assert len({first, second, first}) == 2
-    assert len(Network(g.add(first, second)).blocks) == 2
-    assert len(Network(g.add(first, first)).blocks) == 1
+    assert len(g.Network(g.add(first, second)).blocks) == 2
+    assert len(g.Network(g.add(first, first)).blocks) == 1
 
 
 @tiny
@@ -71,7 +70,7 @@ def test_a_network_of_thousands_of_layers():
     node = x
     for _ in range(3000):
         node = g.identity(node)
-    net = Network(g.dense(node, 1))
+    net = g.Network(g.dense(node, 1))
     np.testing.assert_array_equal(net.forward(np.array([2.0, 1.0]), [[3.0]]), [[7.0]])
 
 
@@ -81,7 +80,7 @@ def test_many_paths_are_walked_once():
     node = x = g.input(1)
     for _ in range(60):
         node = g.add(node, node)
-    net = Network(node)
+    net = g.Network(node)
     (at_x,) = net.gradients(np.empty(0), [[2.0**-60]], [[0.0]], wrt=[x], loss="half_squared_error")
     assert at_x[0, 0] == 2.0**60
 
@@ -89,7 +88,7 @@ def test_many_paths_are_walked_once():
 @tiny
 def test_graphs_and_networks_are_pickled():
     x = g.input(3, name="x")
-    net = Network(g.dense(g.add(g.maxout(x, 2, name="a"), g.dense(x, 2)), 1, name="output"))
+    net = g.Network(g.dense(g.add(g.maxout(x, 2, name="a"), g.dense(x, 2)), 1, name="output"))
     copy = pickle.loads(pickle.dumps(net))
     assert copy.describe() == net.describe()
     params, X = net.init(0), np.ones((2, 3))
@@ -158,7 +157,7 @@ def test_not_a_node(wrong):
         lambda: g.add(x, wrong),
         lambda: g.multiply(wrong, x),
         lambda: g.concat(x, wrong),
-        lambda: Network(wrong),
+        lambda: g.Network(wrong),
     ]
     for make in makers:
         with pytest.raises(TypeError, match="node"):
@@ -178,13 +177,22 @@ def test_names():
     with pytest.raises(TypeError, match=r"name.*7"):
         g.dense(x, 2, name=7)
     with pytest.raises(ValueError, match=r"unique.*'h'"):
-        Network(g.add(g.dense(x, 2, name="h"), g.dense(x, 2, name="h")))
+        g.Network(g.add(g.dense(x, 2, name="h"), g.dense(x, 2, name="h")))
+
+
+@tiny
+def test_a_cycle_is_refused():
+    h = g.relu(g.dense(g.input(3), 3), name="h")
+    total = g.add(h, h)
+    object.__setattr__(h, "inputs", (total,))  # frozen nodes cannot be tied into a knot otherwise
+    with pytest.raises(ValueError, match="cycle"):
+        g.Network(g.dense(total, 1))
 
 
 @tiny
 def test_exactly_one_input():
     with pytest.raises(ValueError, match="one input"):
-        Network(g.add(g.input(3), g.input(3)))
+        g.Network(g.add(g.input(3), g.input(3)))
 
 
 @tiny

@@ -79,7 +79,8 @@ RATES = (
     "learning_rate",
     "alpha",
     "step",  # Adam's t, continued
+    "setting",  # of the loss
     "loss",  # sum over batches of loss * rows
     "rows",  # rows used
 )
-R_LEARNING_RATE, R_ALPHA, R_STEP, R_LOSS, R_ROWS = range(len(RATES))
+R_LEARNING_RATE, R_ALPHA, R_STEP, R_SETTING, R_LOSS, R_ROWS = range(len(RATES))

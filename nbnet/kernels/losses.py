@@ -1,18 +1,37 @@
 """Losses on raw outputs, each the negative log-likelihood of an output distribution.
 
-======================  ============  ===========================  ======================  =========
-name                    distribution  value of one row             gradient at z           link^-1
-======================  ============  ===========================  ======================  =========
-softmax_cross_entropy   multinoulli   logsumexp(z) - z_y           softmax(z) - 1[y]       softmax
-sigmoid_cross_entropy   Bernoulli     softplus(z) - y z            sigmoid(z) - y          logistic
-half_squared_error      Gaussian      (z - y)^2 / 2                z - y                   identity
-absolute_error          Laplace       |z - y|                      sign(z - y)             identity
-half_poisson_deviance   Poisson       exp(z) - y z + y log y - y   exp(z) - y              exp
-======================  ============  ===========================  ======================  =========
+============================  ==================  ===============================  =================
+name                          distribution        value of one row                 link^-1
+============================  ==================  ===============================  =================
+softmax_cross_entropy         multinoulli         logsumexp(z) - z_y               softmax
+pinned_softmax_cross_entropy  multinoulli         the same, with z = (0, z)        pinned_softmax
+sigmoid_cross_entropy         Bernoulli           softplus(z) - y z                logistic
+half_squared_error            Gaussian            (z - y)^2 / 2                    identity
+absolute_error                Laplace             |z - y|                          identity
+half_poisson_deviance         Poisson             exp(z) - y z + y log y - y       exp
+quantile                      asymmetric Laplace  max(q (y - z), (1 - q) (z - y))  identity
+huber                         Gaussian, but       d^2 / 2 where |d| <= delta,      identity
+                              Laplace far out     else delta (|d| - delta / 2)
+gaussian                      N(m, exp(2 a))      log(2 pi) / 2 + a + e^2 / 2      identity, exp
+full_gaussian                 N(m, (M^T M)^-1)    the same, summed; e = M (y - m)  identity, exp
+laplace                       Laplace(m, exp(a))  log 2 + a + |y - m| / exp(a)     identity, exp
+clipped_linear_cross_entropy  Bernoulli           -log of p or 1 - p               clip
+half_sigmoid_squared_error    none                (sigmoid(z) - y)^2 / 2           logistic
+inner_product                 none                z y                              identity
+============================  ==================  ===============================  =================
 
-(Goodfellow et al., 2016, section 6.2; for y in {0, 1} the second is softplus((1 - 2y) z).) Values
-are summed over the outputs of a row, so that value and gradient agree; rows are weighted and
-averaged in one place, `step`.
+(Goodfellow et al., 2016, section 6.2; for y in {0, 1} the third is softplus((1 - 2y) z).) d is
+z - y. Values are summed over the outputs of a row, so that value and gradient agree; rows are
+weighted and averaged in one place, `step`.
+
+A scale that is learned takes raw outputs of its own: of 2T, the first T are the means (medians) m,
+the others a, the logarithms of the scales; then e = (y - m) / exp(a). A full covariance has
+T (T - 1) / 2 more, row by row the entries below the diagonal of the lower triangular M, whose
+diagonal is exp(-a): the inverse of the Cholesky factor of the covariance.
+
+Two are there for study only, as the book's examples of output units that fail. The clipped linear
+unit, p = max(0, min(1, z)), has no gradient where it is wrong by most; logarithms of 0 are taken of
+the smallest normal number. The squared error of a sigmoid has next to none.
 
 To add one: its row in ``LOSSES``, its branch in `value_and_gradient`, and in `apply_inverse_link`
 if its link is new.
@@ -22,6 +41,7 @@ a. A kernel never sees a probability: the logarithm undoes the saturation of the
 b. NaN in a raw output gives NaN in value and gradient.
 c. Loops run over the rows of a block, which lie side by side, output by output: so they are
    vectorised for one output as for a thousand. A loop that writes three arrays at once is not.
+d. What a first fit does not need is not compiled for it (see ``Loss.plain``).
 """
 
 from __future__ import annotations
@@ -31,11 +51,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbnet.kernels._elementary import exp, log1p
+from nbnet.kernels._elementary import exp, log, log1p
 from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import run
 
-__all__ = ["LOSSES", "Loss", "apply_inverse_link", "value_and_gradient"]
+__all__ = ["LOSSES", "Loss", "Setting", "apply_inverse_link", "value_and_gradient"]
 
 (
     SOFTMAX_CROSS_ENTROPY,
@@ -43,7 +63,38 @@ __all__ = ["LOSSES", "Loss", "apply_inverse_link", "value_and_gradient"]
     HALF_SQUARED_ERROR,
     ABSOLUTE_ERROR,
     HALF_POISSON_DEVIANCE,
-) = range(5)
+    PINNED_SOFTMAX_CROSS_ENTROPY,
+    QUANTILE,
+    HUBER,
+    GAUSSIAN,
+    FULL_GAUSSIAN,
+    LAPLACE,
+    CLIPPED_LINEAR_CROSS_ENTROPY,
+    HALF_SIGMOID_SQUARED_ERROR,
+    INNER_PRODUCT,
+) = range(14)
+
+LOG_2 = math.log(2.0)
+HALF_LOG_2_PI = math.log(2.0 * math.pi) / 2.0
+TINY_32, TINY_64 = (float(np.finfo(dtype).tiny) for dtype in (np.float32, np.float64))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A number that a loss is told.
+
+    Attributes
+    ----------
+    name : str
+    default : float
+    low, high : float
+        Bounds that it must not touch.
+    """
+
+    name: str
+    default: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -56,15 +107,23 @@ class Loss:
     code : int
         What compiled code calls it.
     link : str
-        Name of the inverse link, from raw outputs to the distribution's parameter.
+        Name of the inverse link, from raw outputs to the distribution's parameters.
     y_low, y_high : float
         Inclusive range of valid targets.
     integer_targets : bool
-        Targets are one column of class indices in [0, R).
+        Targets are one column of class indices.
+    pinned : bool
+        The first class has no raw output: its logit is 0.
     raw_per_target : int
-        Raw outputs per target column; 0 where `integer_targets` leaves R free.
+        Raw outputs per target (per class where `integer_targets`).
+    pairs : bool
+        One more for each pair of targets.
     kinks : tuple of float
         Values of z - y where the derivative jumps.
+    setting : Setting or None
+    plain : bool
+        Whether it is compiled for every network, or only where it, or an op that is not plain, is
+        used.
     """
 
     name: str
@@ -73,8 +132,20 @@ class Loss:
     y_low: float = -np.inf
     y_high: float = np.inf
     integer_targets: bool = False
+    pinned: bool = False
     raw_per_target: int = 1
+    pairs: bool = False
     kinks: tuple[float, ...] = ()
+    setting: Setting | None = None
+    plain: bool = False
+
+    def n_raw(self, n: int) -> int:
+        """R for `n` targets, or `n` classes where `integer_targets`."""
+        return self.raw_per_target * n + self.pairs * n * (n - 1) // 2 - self.pinned
+
+    def n_targets(self, n_raw: int) -> int:
+        """The number of targets (classes) that has so many raw outputs, 0 if none has."""
+        return next((n for n in range(1, n_raw + 2) if self.n_raw(n) == n_raw), 0)
 
 
 LOSSES = {
@@ -86,24 +157,59 @@ LOSSES = {
             "softmax",
             y_low=0,
             integer_targets=True,
-            raw_per_target=0,
+            plain=True,
         ),
-        Loss("sigmoid_cross_entropy", SIGMOID_CROSS_ENTROPY, "logistic", y_low=0, y_high=1),
-        Loss("half_squared_error", HALF_SQUARED_ERROR, "identity"),
-        Loss("absolute_error", ABSOLUTE_ERROR, "identity", kinks=(0.0,)),
-        Loss("half_poisson_deviance", HALF_POISSON_DEVIANCE, "exp", y_low=0),
+        Loss(
+            "pinned_softmax_cross_entropy",
+            PINNED_SOFTMAX_CROSS_ENTROPY,
+            "pinned_softmax",
+            y_low=0,
+            integer_targets=True,
+            pinned=True,
+            plain=True,
+        ),
+        Loss(
+            "sigmoid_cross_entropy",
+            SIGMOID_CROSS_ENTROPY,
+            "logistic",
+            y_low=0,
+            y_high=1,
+            plain=True,
+        ),
+        Loss("half_squared_error", HALF_SQUARED_ERROR, "identity", plain=True),
+        Loss("absolute_error", ABSOLUTE_ERROR, "identity", kinks=(0.0,), plain=True),
+        Loss("half_poisson_deviance", HALF_POISSON_DEVIANCE, "exp", y_low=0, plain=True),
+        Loss(
+            "quantile",
+            QUANTILE,
+            "identity",
+            kinks=(0.0,),
+            setting=Setting("quantile", 0.5, 0.0, 1.0),
+        ),
+        Loss("huber", HUBER, "identity", setting=Setting("huber_delta", 1.0, 0.0, np.inf)),
+        Loss("gaussian", GAUSSIAN, "location_and_scale", raw_per_target=2),
+        Loss("full_gaussian", FULL_GAUSSIAN, "location_and_scale", raw_per_target=2, pairs=True),
+        Loss("laplace", LAPLACE, "location_and_scale", raw_per_target=2, kinks=(0.0,)),
+        Loss("clipped_linear_cross_entropy", CLIPPED_LINEAR_CROSS_ENTROPY, "clip", 0, 1),
+        Loss("half_sigmoid_squared_error", HALF_SIGMOID_SQUARED_ERROR, "logistic", 0, 1),
+        Loss("inner_product", INNER_PRODUCT, "identity"),
     )
 }
 
 
 @kernel
-def _subtract_largest(z, rows, top):
+def _subtract_largest(z, rows, pinned, top):
     """Subtract each row's largest raw output from all of them; the link does not see it.
 
-    A NaN that is not the first is not found the largest, and stays in its place.
+    A NaN that is not the first is not found the largest, and stays in its place. `top` gets what
+    the logit of a pinned class is then, with the other sign.
     """
+    zero = z.dtype.type(0)
     for r in range(rows):
         top[r] = z[r]
+    if pinned:
+        for r in range(rows):
+            top[r] = zero if top[r] < zero else top[r]
     for at in range(rows, z.size, rows):
         column = run(z, at, rows)
         for r in range(rows):
@@ -115,29 +221,144 @@ def _subtract_largest(z, rows, top):
 
 
 @kernel
-def value_and_gradient(code, z, y, rows, value, scratch):
+def _gaussian(z, y, rows, value, scratch):
+    """-log N(y; m, (M^T M)^-1); `y` is lost. Without entries below it, M is diagonal."""
+    zero, one, half = z.dtype.type(0), z.dtype.type(1), z.dtype.type(0.5)
+    constant = z.dtype.type(HALF_LOG_2_PI)
+    n = y.size // rows
+    full = z.size > 2 * y.size
+    for i in range(n):
+        m, d = run(z, i * rows, rows), run(y, i * rows, rows)
+        for r in range(rows):
+            d[r] -= m[r]
+        for r in range(rows):
+            m[r] = zero  # from here on its gradient
+    entries = 2 * n * rows  # of the row i of M that is at work
+    for i in range(n):
+        gradient, d = run(z, i * rows, rows), run(y, i * rows, rows)
+        a, e = run(z, (n + i) * rows, rows), scratch  # e = (M (y - m))_i
+        for r in range(rows):
+            e[r] = exp(-a[r]) * d[r]
+        if full:
+            for j in range(i):
+                entry, other = run(z, entries + j * rows, rows), run(y, j * rows, rows)
+                for r in range(rows):
+                    e[r] += entry[r] * other[r]
+        for r in range(rows):
+            value[r] += constant + a[r] + half * e[r] * e[r]
+        for r in range(rows):
+            s = exp(-a[r]) * e[r]
+            gradient[r] -= s
+            a[r] = one - s * d[r]
+        if full:
+            for j in range(i):
+                entry, other = run(z, entries + j * rows, rows), run(y, j * rows, rows)
+                to = run(z, j * rows, rows)
+                for r in range(rows):
+                    to[r] -= entry[r] * e[r]
+                    entry[r] = e[r] * other[r]
+            entries += i * rows
+
+
+@kernel
+def _laplace(z, y, rows, value):
+    """-log of Laplace(y; m, exp(a))."""
+    zero, one, constant = z.dtype.type(0), z.dtype.type(1), z.dtype.type(LOG_2)
+    for at in range(0, y.size, rows):
+        m, a, target = run(z, at, rows), run(z, y.size + at, rows), run(y, at, rows)
+        for r in range(rows):
+            value[r] += constant + a[r] + abs(m[r] - target[r]) * exp(-a[r])
+        for r in range(rows):
+            d, inverse = m[r] - target[r], exp(-a[r])
+            m[r] = inverse if d > zero else (-inverse if d < zero else d * inverse)
+            a[r] = one - abs(d) * inverse
+
+
+@kernel
+def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, setting):
+    """`value_and_gradient` of the losses that are not plain."""
+    zero, one, half = z.dtype.type(0), z.dtype.type(1), z.dtype.type(0.5)
+    if code in (GAUSSIAN, FULL_GAUSSIAN):
+        _gaussian(z, y, rows, value, scratch)
+        return
+    if code == LAPLACE:
+        _laplace(z, y, rows, value)
+        return
+    told = z.dtype.type(setting)
+    tiny = z.dtype.type(TINY_32 if z.itemsize == 4 else TINY_64)
+    for at in range(0, z.size, rows):  # one output, one target
+        raw, target = run(z, at, rows), run(y, at, rows)
+        if code == QUANTILE:
+            for r in range(rows):
+                d = raw[r] - target[r]
+                slope = one - told if d > zero else (-told if d < zero else d)
+                value[r] += slope * d
+                raw[r] = slope
+        elif code == HUBER:
+            for r in range(rows):
+                d = raw[r] - target[r]
+                far = abs(d) > told
+                value[r] += told * (abs(d) - half * told) if far else half * d * d
+                raw[r] = (told if d > zero else -told) if far else d
+        elif code == CLIPPED_LINEAR_CROSS_ENTROPY:
+            for r in range(rows):
+                p = zero if raw[r] <= zero else (one if raw[r] >= one else raw[r])
+                q = one - p
+                value[r] -= target[r] * log(tiny if p < tiny else p)
+                value[r] -= (one - target[r]) * log(tiny if q < tiny else q)
+            for r in range(rows):
+                if raw[r] <= zero or raw[r] >= one:
+                    raw[r] = zero
+                else:
+                    raw[r] = (one - target[r]) / (one - raw[r]) - target[r] / raw[r]
+        elif code == HALF_SIGMOID_SQUARED_ERROR:
+            for r in range(rows):
+                e = exp(-abs(raw[r]))
+                d = (one if raw[r] >= zero else e) / (one + e) - target[r]
+                value[r] += half * d * d
+                raw[r] = d * e / ((one + e) * (one + e))
+        elif code == INNER_PRODUCT:
+            for r in range(rows):
+                value[r] += raw[r] * target[r]
+                raw[r] = target[r]
+
+
+@kernel
+def value_and_gradient(code, z, y, rows, value, scratch, setting, general):
     """Losses of a block of rows; their raw outputs are replaced by the gradient.
 
     Parameters
     ----------
     code : int
     z : (R * rows,) raw outputs, all of the first output in front; changed to their gradient
-    y : (T * rows,) targets, likewise
+    y : (T * rows,) targets, likewise; may be changed
     rows : int
     value : (rows,) written
     scratch : (rows,)
+    setting : float64
+        What the loss is told, see ``Loss.setting``.
+    general : None or 1
+        None where the loss is plain.
     """
     zero = z.dtype.type(0)
     one = z.dtype.type(1)
     for r in range(rows):
         value[r] = zero
-    if code == SOFTMAX_CROSS_ENTROPY:
-        _subtract_largest(z, rows, scratch)
+    pinned = code == PINNED_SOFTMAX_CROSS_ENTROPY
+    if pinned or code == SOFTMAX_CROSS_ENTROPY:
+        _subtract_largest(z, rows, pinned, scratch)
         others = scratch  # sum of exp(z) but for the target's: log1p keeps a small loss exact
-        for r in range(rows):
-            others[r] = zero
+        if pinned:
+            for r in range(rows):
+                value[r] = others[r] if y[r] == zero else zero
+            for r in range(rows):
+                others[r] = zero if y[r] == zero else exp(-others[r])
+        else:
+            for r in range(rows):
+                others[r] = zero
+        first = 1 if pinned else 0
         for at in range(0, z.size, rows):
-            column, unit = run(z, at, rows), z.dtype.type(at // rows)
+            column, unit = run(z, at, rows), z.dtype.type(first + at // rows)
             for r in range(rows):
                 value[r] = -column[r] if y[r] == unit else value[r]
             for r in range(rows):
@@ -149,9 +370,12 @@ def value_and_gradient(code, z, y, rows, value, scratch):
             value[r] += log1p((target - one) + others[r])
             others[r] = one / (target + others[r])
         for at in range(0, z.size, rows):
-            column, unit = run(z, at, rows), z.dtype.type(at // rows)
+            column, unit = run(z, at, rows), z.dtype.type(first + at // rows)
             for r in range(rows):
                 column[r] = column[r] * others[r] - (one if y[r] == unit else zero)
+        return
+    if general is not None and code >= QUANTILE:
+        _value_and_gradient_not_plain(code, z, y, rows, value, scratch, setting)
         return
     for at in range(0, z.size, rows):  # one output, one target
         raw, target = run(z, at, rows), run(y, at, rows)
@@ -186,11 +410,12 @@ def apply_inverse_link(code, z, rows, scratch):
     """Replace raw outputs by the distribution's parameters; layout as in `value_and_gradient`."""
     zero = z.dtype.type(0)
     one = z.dtype.type(1)
-    if code == SOFTMAX_CROSS_ENTROPY:
-        _subtract_largest(z, rows, scratch)
+    pinned = code == PINNED_SOFTMAX_CROSS_ENTROPY
+    if pinned or code == SOFTMAX_CROSS_ENTROPY:
+        _subtract_largest(z, rows, pinned, scratch)
         total = scratch
         for r in range(rows):
-            total[r] = zero
+            total[r] = exp(-total[r]) if pinned else zero
         for at in range(0, z.size, rows):
             column = run(z, at, rows)
             for r in range(rows):
@@ -201,10 +426,21 @@ def apply_inverse_link(code, z, rows, scratch):
             column = run(z, at, rows)
             for r in range(rows):
                 column[r] /= total[r]
-    elif code == SIGMOID_CROSS_ENTROPY:
+    elif code in (SIGMOID_CROSS_ENTROPY, HALF_SIGMOID_SQUARED_ERROR):
         for i in range(z.size):
             e = exp(-abs(z[i]))
             z[i] = (one if z[i] >= zero else e) / (one + e)
     elif code == HALF_POISSON_DEVIANCE:
         for i in range(z.size):
             z[i] = exp(z[i])
+    elif code in (GAUSSIAN, FULL_GAUSSIAN, LAPLACE):
+        outputs = z.size // rows
+        n = outputs // 2
+        while code == FULL_GAUSSIAN and n * (n + 3) > 2 * outputs:
+            n -= 1
+        scales = run(z, n * rows, n * rows)
+        for i in range(scales.size):
+            scales[i] = exp(scales[i])
+    elif code == CLIPPED_LINEAR_CROSS_ENTROPY:
+        for i in range(z.size):
+            z[i] = zero if z[i] < zero else (one if z[i] > one else z[i])

@@ -52,6 +52,7 @@ from nbnet.kernels.layout import (
     R_LEARNING_RATE,
     R_LOSS,
     R_ROWS,
+    R_SETTING,
     R_STEP,
     TASK_KIND,
     TASK_N_ROWS,
@@ -116,7 +117,10 @@ def _exchange(head, work, at, r0, rows, n, z, high, inward):
 
 
 @kernel
-def _rows_loss(head, nodes, y, weights, order, first, last, r0, r1, scale, work, scratch, row_loss):
+def _rows_loss(
+    head, nodes, y, weights, order, first, last, r0, r1, scale, work, scratch, row_loss, setting,
+    general,
+):  # fmt: skip
     """Weighted loss of each row, and its gradient at the output node."""
     targets = head[H_TARGETS]
     out = nodes[head[H_OUTPUT]]
@@ -133,7 +137,9 @@ def _rows_loss(head, nodes, y, weights, order, first, last, r0, r1, scale, work,
         for t in range(targets):
             target[t * high + r] = y[max(row, 0) * targets + t]
     _exchange(head, work, out[VALUE], r0, rows, n, z, high, np.int64(1))
-    value_and_gradient(head[H_LOSS], z, target, high, value, run(scratch, at + 2 * high, high))
+    value_and_gradient(
+        head[H_LOSS], z, target, high, value, run(scratch, at + 2 * high, high), setting, general
+    )
     # Padding, or a row left out, has neither loss nor gradient, were they infinite.
     for r in range(rows):
         row_loss[r0 + r] = value[r] * weight[r] if weight[r] != 0 else 0
@@ -293,7 +299,7 @@ def train(
     scratch : (n_threads, room for a task, a panel of a block, or the loss of a block)
     row_loss : (rows of the buffers,) float64
     squares : (tasks,) float64
-    general : None if all ops are plain, else 1
+    general : None if all ops and the loss are plain, else 1
     sync : int64 flags, all zero at the start, the last one stops
 
     Returns
@@ -331,7 +337,7 @@ def train(
                 )  # fmt: skip
                 _rows_loss(
                     head, nodes, y, weights, order, first, last, r0, r1, 1.0 / total,
-                    work, my_scratch, row_loss,
+                    work, my_scratch, row_loss, rates[R_SETTING], general,
                 )  # fmt: skip
                 backward(ops, slopes, head, nodes, work, r0, r1, params, my_scratch, sync, general)
                 if stopped(sync):
