@@ -7,7 +7,7 @@ pickled, shared or set by hand. A call that raises leaves the estimator as it wa
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
@@ -21,13 +21,16 @@ from scipy.sparse import issparse
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
     RegressorMixin,
+    TransformerMixin,
     _fit_context,
 )
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -44,7 +47,7 @@ from sklearn.utils.validation import (
 
 from nbnet import graph
 from nbnet.kernels.activations import ACTIVATIONS
-from nbnet.kernels.losses import LOSSES
+from nbnet.kernels.losses import LOSSES, Loss
 from nbnet.network import Network, Trainer
 from nbnet.training import (
     History,
@@ -59,10 +62,19 @@ __all__ = ["MLPClassifier", "MLPRegressor"]
 
 HIDDEN_UNITS = (*ACTIVATIONS, "maxout")  # the names that `activation` may take
 
+# From the names that users write to those of LOSSES.
+CLASSIFICATION_LOSSES = {
+    "log_loss": "softmax_cross_entropy",
+    "pinned_log_loss": "pinned_softmax_cross_entropy",
+}
 REGRESSION_LOSSES = {
     "squared_error": "half_squared_error",
     "absolute_error": "absolute_error",
     "poisson": "half_poisson_deviance",
+    "quantile": "quantile",
+    "huber": "huber",
+    "gaussian": "gaussian",
+    "laplace": "laplace",
 }
 
 _FORMULAS = "\n".join(f"        - '{row.name}': ``{row.formula}``" for row in ACTIVATIONS.values())
@@ -169,6 +181,15 @@ _PARAMETERS = f"""\
         Affine functions per 'maxout' unit, at least 2. A maxout layer of ``u`` units has weights of
         shape ``(fan_in, u * pieces)``; the pieces of a unit are neighbouring columns."""
 
+_ARCHITECTURE = """\
+    architecture : callable, default=None
+        Builds the network between the features and the output layer, in place of
+        `hidden_layer_sizes`, `activation`, `negative_slope` and `pieces`: a function that is given
+        the input, a node of `nbnet.graph`, and returns the node that the output layer reads.
+        ``coefs_`` and ``intercepts_`` then have one entry for each dense or maxout node, each after
+        those it depends on. To pickle the model, or to search with processes, it must be a
+        function that can be pickled: one with a name, at the top of a module."""
+
 _ATTRIBUTES = """\
     coefs_ : list of ndarray
         ``coefs_[i]``, of shape (fan_in, fan_out), holds the weights between layers i and i + 1.
@@ -203,7 +224,7 @@ _ATTRIBUTES = """\
         Number of layers, input and output included.
 
     n_outputs_ : int
-        Number of outputs.
+        Number of outputs: columns of `y`, or classes if there are more than two, otherwise 1.
 
     out_activation_ : str
         {out_activation}
@@ -221,9 +242,12 @@ def _document(out_activation: str) -> Any:
     def fill(cls: type) -> type:
         if cls.__doc__:  # absent under python -OO
             attributes = _ATTRIBUTES.replace("{out_activation}", out_activation)
-            cls.__doc__ = cls.__doc__.replace("    <parameters>", _PARAMETERS).replace(
-                "    <attributes>", attributes
-            )
+            for name, text in (
+                ("parameters", _PARAMETERS),
+                ("architecture", _ARCHITECTURE),
+                ("attributes", attributes),
+            ):
+                cls.__doc__ = cls.__doc__.replace(f"    <{name}>", text)
         return cls
 
     return fill
@@ -241,6 +265,32 @@ def _network(
     """Build the network of a stack of hidden layers, each an activation and a width."""
     output = graph.mlp(n_features, layers, n_outputs, negative_slope=negative_slope, pieces=pieces)
     return Network(output, output_gain=output_gain)
+
+
+def _network_around(
+    architecture: Callable[[graph.Node], graph.Node], n_features: int, n_raw: int
+) -> Network:
+    """Build the network whose body a function of the user's builds."""
+    x = graph.input(n_features, name="x")
+    body = architecture(x)
+    if not isinstance(body, graph.Node):
+        raise TypeError(
+            f"architecture must return a node of nbnet.graph, but {architecture!r} returned "
+            f"{body!r}"
+        )
+    network = Network(graph.dense(body, n_raw, name="output"))
+    if network.nodes[0] is not x:
+        raise ValueError(
+            f"architecture must build on the node it is given, but {architecture!r} returned "
+            f"{body!r}, which is computed from another input"
+        )
+    return network
+
+
+def _hidden_layers(network: Network) -> list[graph.Node]:
+    (body,) = network.output.inputs
+    units = [node for node in network.nodes if node.op in ("activation", "maxout")]
+    return [node for node in units if node is not body] + [body]
 
 
 @contextmanager
@@ -263,7 +313,7 @@ def _partial_fit_available(estimator: "_BaseMLP") -> bool:
     return True
 
 
-class _BaseMLP(BaseEstimator):
+class _BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What the classifier and the regressor share: everything but targets and predictions."""
 
     _parameter_constraints: dict[str, list[Any]] = {
@@ -295,6 +345,7 @@ class _BaseMLP(BaseEstimator):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "negative_slope": [Interval(Real, 0, None, closed="left")],
         "pieces": [Interval(Integral, 2, None, closed="left")],
+        "architecture": [callable, None],
     }
 
     n_features_in_: int
@@ -329,6 +380,8 @@ class _BaseMLP(BaseEstimator):
         max_fun: int = 15000,
         negative_slope: float = 0.01,
         pieces: int = 2,
+        loss: str = "log_loss",
+        architecture: Callable[[graph.Node], graph.Node] | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -355,16 +408,22 @@ class _BaseMLP(BaseEstimator):
         self.max_fun = max_fun
         self.negative_slope = negative_slope
         self.pieces = pieces
+        self.loss = loss
+        self.architecture = architecture
 
     # What the two estimators fill in.
 
     def _encode_targets(self, y: Any, first: bool, incremental: bool) -> tuple[np.ndarray, int]:
-        """Return targets as numbers (a column or T columns) and R, the number of raw outputs."""
+        """Return targets as numbers (a column or T columns), and how many: T, or the classes."""
         raise NotImplementedError
 
     def _loss(self) -> str:
         """Name in LOSSES of what is minimised."""
         raise NotImplementedError
+
+    def _loss_setting(self) -> dict[str, float]:
+        """What that loss is told."""
+        return {}
 
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weight: Any) -> float:
         """Score outputs (M, R) against encoded targets (M, T) of held-out rows."""
@@ -406,7 +465,7 @@ class _BaseMLP(BaseEstimator):
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        layers = self._declared_layers()
+        self._declared_layers()  # before anything else, what is wrong with the parameters
         X, y = validate_data(
             self,
             X,
@@ -425,7 +484,9 @@ class _BaseMLP(BaseEstimator):
         if sample_weight is not None:
             sample_weight = _check_weights(sample_weight, X)
 
-        network = self._build(X.shape[1], layers, n_outputs)
+        network = self._build(
+            X.shape[1], self._declared_layers(), LOSSES[self._loss()].n_raw(n_outputs)
+        )
         random_state = check_random_state(self.random_state)
         if first:
             params = network.init(random_state, dtype=X.dtype)
@@ -433,7 +494,9 @@ class _BaseMLP(BaseEstimator):
         else:
             params = self._packed(network).astype(X.dtype, copy=False)
             history = self._continued_history()
-        problem = Problem(network, X, y, sample_weight, self._loss(), self.alpha)
+        problem = Problem(
+            network, X, y, sample_weight, self._loss(), self.alpha, self._loss_setting()
+        )
 
         if self.solver == "lbfgs":
             params = self._train_by_lbfgs(problem, params, history)
@@ -443,11 +506,12 @@ class _BaseMLP(BaseEstimator):
             )
         params = params.astype(X.dtype, copy=False)
         self.coefs_, self.intercepts_ = network.unpack(params, copy=False)
-        self._cut_from = network.blocks, params, (*self.coefs_, *self.intercepts_)
+        self._cut_from = params, (*self.coefs_, *self.intercepts_)
+        self._built = self.architecture, network
         self.loss_ = history.loss
         self.n_iter_ = history.n_iter
         self.t_ = history.t
-        self.n_layers_ = len(layers) + 2
+        self.n_layers_ = len(self.coefs_) + 1
         self.n_outputs_ = n_outputs
         self.out_activation_ = LOSSES[problem.loss].link
 
@@ -645,15 +709,26 @@ class _BaseMLP(BaseEstimator):
         widths = [coef.shape[0] for coef in self.coefs_[1:]]
         return tuple(zip(self._layer_activations(len(widths)), widths, strict=True))
 
-    def _build(
-        self, n_features: int, layers: tuple[tuple[str, int], ...], n_outputs: int
-    ) -> Network:
+    def _build(self, n_features: int, layers: tuple[tuple[str, int], ...], n_raw: int) -> Network:
+        """Build the network of the parameters: `architecture`, or else a stack of `layers`."""
+        if self.architecture is not None:
+            return _network_around(self.architecture, n_features, n_raw)
         gain = None
         if not layers and isinstance(self.activation, str) and self.activation in ACTIVATIONS:
             gain = ACTIVATIONS[self.activation].gain  # sets the scale upstream even here
         return _network(
-            n_features, layers, n_outputs, int(self.pieces), float(self.negative_slope), gain
+            n_features, layers, n_raw, int(self.pieces), float(self.negative_slope), gain
         )
+
+    def _fitted_network(self) -> Network:
+        if self.architecture is None:
+            return self._build(
+                self.coefs_[0].shape[0], self._fitted_layers(), self.coefs_[-1].shape[1]
+            )
+        architecture, network = getattr(self, "_built", (None, None))
+        if network is None or architecture is not self.architecture:  # unpickled, or set anew
+            network = self._build(self.n_features_in_, (), self.coefs_[-1].shape[1])
+        return network
 
     def _packed(self, network: Network) -> np.ndarray:
         """`coefs_` and `intercepts_` as the flat vector of a network, if they fit it.
@@ -661,43 +736,137 @@ class _BaseMLP(BaseEstimator):
         As long as they are the arrays that `fit` cut from such a vector, it is that vector: to copy
         it would take longer than to predict one row.
         """
-        blocks, params, arrays = getattr(self, "_cut_from", ((), np.empty(0), ()))
+        params, arrays = getattr(self, "_cut_from", (np.empty(0), ()))
         now = (*self.coefs_, *self.intercepts_)
-        if blocks == network.blocks and len(arrays) == len(now) and all(map(is_, arrays, now)):
+        shapes = [(b.fan_in, b.columns) for b in network.blocks]
+        if (
+            len(arrays) == len(now)
+            and all(map(is_, arrays, now))
+            and [w.shape for w in self.coefs_] == shapes
+        ):
             return params
         try:
             return network.pack(self.coefs_, self.intercepts_, dtype=self._dtype)
         except ValueError as error:
+            asked = (
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r}, "
+                f"activation={self.activation!r}, pieces={self.pieces}"
+                if self.architecture is None
+                else f"architecture={self.architecture!r}"
+            )
             raise ValueError(
                 f"The fitted coefs_ have shapes {[np.shape(w) for w in self.coefs_]}, but "
-                f"hidden_layer_sizes={self.hidden_layer_sizes!r}, "
-                f"activation={self.activation!r}, pieces={self.pieces} and the data ask for "
-                f"{[(b.fan_in, b.columns) for b in network.blocks]}. Set the parameters back, or "
-                "fit with warm_start=False."
+                f"{asked} and the data ask for {shapes}. Set the parameters back, or fit with "
+                "warm_start=False."
             ) from error
 
-    def _outputs(self, X: Any) -> np.ndarray:
-        """Compute outputs (N, R) behind the inverse link: probabilities or predicted values."""
+    def to_network(self) -> tuple[Network, np.ndarray]:
+        """Hand over the fitted network, for all that `nbnet.graph` can do with one.
+
+        Nodes of a plain stack are named 'x', 'z1', 'h1', 'z2', 'h2', ..., 'output' (a maxout layer
+        has no z).
+
+        Returns
+        -------
+        net : nbnet.graph.Network
+            Its raw outputs are logits, or what the loss makes of them.
+        params : ndarray of shape (P,)
+            `coefs_` and `intercepts_` as one flat vector, a copy.
+        """
+        check_is_fitted(self, "coefs_")
+        network = self._fitted_network()
+        return network, self._packed(network).copy()
+
+    def _run(self, X: Any, **what: Any) -> np.ndarray:
+        """`Network.forward` of the fitted network."""
         check_is_fitted(self, "coefs_")
         X = validate_data(
             self, X, accept_sparse="csr", order="C", dtype=(np.float64, np.float32), reset=False
         )
-        network = self._build(
-            self.coefs_[0].shape[0], self._fitted_layers(), self.coefs_[-1].shape[1]
-        )
+        network = self._fitted_network()
         params = self._packed(network)
         if X.dtype != params.dtype:  # one of them is float64
             params = params.astype(np.float64, copy=False)
-        return network.forward(params, X, loss=self._loss())
+        return network.forward(params, X, **what)
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Compute outputs (N, R) behind the inverse link: probabilities or predicted values."""
+        check_is_fitted(self, "coefs_")
+        return self._run(X, loss=self._loss())
+
+    def transform(self, X: Any, layer: int | str = -1) -> np.ndarray:
+        """Compute the activations of a hidden layer: the features that the network has learned.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        layer : int or str, default=-1
+            Which hidden layer, counted from 0; -1 is the last one, which the output layer reads
+            (without hidden layers the features themselves). With `architecture`, hidden layers are
+            the activations and maxout nodes in the order of computation, and what it returned; a
+            string is the name of a node, of which a plain stack has those in `to_network`.
+
+        Returns
+        -------
+        H : ndarray of shape (n_samples, width)
+            In the dtype of the model. For ``layer=-1`` the columns have the names of
+            `get_feature_names_out`.
+        """
+        check_is_fitted(self, "coefs_")
+        node: Any = layer
+        if not isinstance(layer, str):
+            hidden = _hidden_layers(self._fitted_network())
+            if isinstance(layer, bool) or not isinstance(layer, Integral):
+                raise TypeError(f"layer must be an integer or the name of a node, got {layer!r}")
+            if not -len(hidden) <= layer < len(hidden):
+                raise ValueError(
+                    f"layer must lie between {-len(hidden)} and {len(hidden) - 1}, as there are "
+                    f"{len(hidden)} hidden layers; got {layer}"
+                )
+            node = hidden[layer]
+        named = not isinstance(layer, str) and node is hidden[-1]
+        if not named and _get_output_config("transform", self)["dense"] != "default":
+            raise ValueError(
+                f"layer must be -1 where set_output asks for a data frame, whose columns "
+                f"get_feature_names_out names; got {layer!r}"
+            )
+        return self._run(X, node=node)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.coefs_[-1].shape[0]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the flat vector: a copy's arrays would not be cut from the copy's vector."""
-        return {k: v for k, v in super().__getstate__().items() if k != "_cut_from"}
+        """Leave out the flat vector, from which a copy's arrays would not be cut, and the network.
+
+        The latter is what the parameters say.
+        """
+        state = super().__getstate__()
+        return {k: v for k, v in state.items() if k not in ("_cut_from", "_built")}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _covariance(outputs: np.ndarray, n: int, row: Loss) -> np.ndarray:
+    """Covariances (N, T, T) from outputs (N, R) behind the link: locations, scales, and the rest.
+
+    The rest is the lower triangle of M, whose diagonal is 1 / scale: ``Sigma^-1 = M^T M``.
+    """
+    scales, rest = outputs[:, n : 2 * n], outputs[:, 2 * n :]
+    if not row.pairs:
+        variance = scales**2 * (2 if row.name == "laplace" else 1)
+        return np.eye(n, dtype=outputs.dtype) * variance[:, np.newaxis]
+    M = np.zeros((len(outputs), n, n))
+    diagonal, (i, j) = np.arange(n), np.tril_indices(n, -1)
+    M[:, diagonal, diagonal] = 1.0 / scales
+    M[:, i, j] = rest
+    factor = np.linalg.inv(M)
+    return (factor @ factor.swapaxes(1, 2)).astype(outputs.dtype, copy=False)
 
 
 def _check_weights(sample_weight: Any, X: Any) -> np.ndarray:
@@ -721,6 +890,13 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
     Parameters
     ----------
     <parameters>
+
+    loss : {'log_loss', 'pinned_log_loss'}, default='log_loss'
+        How class probabilities come from raw outputs where there are more than two classes: the
+        softmax of one raw output per class, or of one fewer, the first class's being pinned at 0
+        (both are the logistic function for two classes).
+
+    <architecture>
 
     Attributes
     ----------
@@ -767,9 +943,11 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
     (2, 3)
     """
 
-    loss = (
-        "log_loss"  # not a parameter: it names the loss in messages, as upstream's attribute does
-    )
+    _parameter_constraints = {
+        **_BaseMLP._parameter_constraints,
+        "loss": [StrOptions(set(CLASSIFICATION_LOSSES))],
+    }
+
     classes_: np.ndarray
 
     def _encode_targets(self, y: Any, first: bool, incremental: bool) -> tuple[np.ndarray, int]:
@@ -813,7 +991,14 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
 
     def _loss(self) -> str:
         multiclass = self._label_binarizer.y_type_ == "multiclass"
-        return "softmax_cross_entropy" if multiclass else "sigmoid_cross_entropy"
+        return CLASSIFICATION_LOSSES[self.loss] if multiclass else "sigmoid_cross_entropy"
+
+    def _complete(self, outputs: np.ndarray) -> np.ndarray:
+        """Give a pinned class, which has no output, the probability that the others leave."""
+        if not LOSSES[self._loss()].pinned:
+            return outputs
+        left = np.maximum(1 - outputs.sum(axis=1, keepdims=True), 0)
+        return np.hstack([left, outputs])
 
     def _stratify(self, y: np.ndarray) -> np.ndarray | None:
         # Spelt out, so that a class too small to split is called by the name upstream gives it.
@@ -821,6 +1006,7 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
         return np.where(y[:, 0] == 1, "True", "False") if binary else None
 
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weight: Any) -> float:
+        outputs = self._complete(outputs)
         if outputs.shape[1] > y.shape[1]:  # softmax
             codes = outputs.argmax(axis=1)[:, np.newaxis]
         elif len(self.classes_) == 1:
@@ -872,7 +1058,7 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             The labels, or a matrix of 0 and 1 if `y` was one.
         """
-        outputs = self._outputs(X)
+        outputs = self._complete(self._outputs(X))
         if outputs.shape[1] == 1:
             outputs = outputs.ravel()
         return self._label_binarizer.inverse_transform(outputs)
@@ -891,7 +1077,7 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
             In the order of `classes_`; rows sum to 1, except for multilabel problems, where each
             column is the probability of its label.
         """
-        outputs = self._outputs(X)
+        outputs = self._complete(self._outputs(X))
         if outputs.shape[1] == 1:
             return np.hstack([1 - outputs, outputs])
         return outputs
@@ -921,22 +1107,44 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
 class MLPRegressor(RegressorMixin, _BaseMLP):
     """Multilayer perceptron regressor, compiled with numba.
 
-    A stack of hidden layers with one raw output per column of `y`. With the same parameters and an
+    A stack of hidden layers with one raw output per column of `y`, or more where the loss asks for
+    them (the scales of 'gaussian' and 'laplace'). With the same parameters and an
     integer `random_state`, float64 data give the weights, losses and predictions of
     `sklearn.neural_network.MLPRegressor` up to rounding.
 
     Parameters
     ----------
-    loss : {'squared_error', 'absolute_error', 'poisson'}, default='squared_error'
+    loss : str, default='squared_error'
         What is minimised, averaged over the rows and summed over the columns of `y`; ``p`` is the
         prediction.
 
-        - 'squared_error': ``(p - y) ** 2 / 2``
+        - 'squared_error': ``(p - y) ** 2 / 2``; predicts means.
         - 'absolute_error': ``|p - y|``; predicts medians and is robust against outliers.
         - 'poisson': half the Poisson deviance, ``p - y + y * log(y / p)``, with ``p`` the
           exponential of the raw output; needs ``y >= 0``.
+        - 'quantile': ``max(q * (y - p), (1 - q) * (p - y))``; predicts the `quantile` ``q``.
+        - 'huber': ``(p - y) ** 2 / 2`` up to an error of `huber_delta`, and from there on a
+          straight line.
+        - 'gaussian': the negative log-likelihood of a normal distribution whose mean and variance
+          both depend on the features (see `covariance`).
+        - 'laplace': the same for a Laplace distribution, median and scale.
+
+        With the last two `predict` can return standard deviations too. They take targets of about
+        unit scale best.
 
     <parameters>
+
+    quantile : float, default=0.5
+        The quantile that ``loss='quantile'`` predicts, between 0 and 1, both excluded.
+
+    huber_delta : float, default=1.0
+        The error, greater than 0, from which on ``loss='huber'`` is a straight line.
+
+    covariance : {'diagonal', 'full'}, default='diagonal'
+        What ``loss='gaussian'`` learns: one variance for each column of `y`, or all covariances
+        between columns too.
+
+    <architecture>
 
     Attributes
     ----------
@@ -983,6 +1191,12 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
     _parameter_constraints = {
         **_BaseMLP._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],
+        **{
+            row.setting.name: [Interval(Real, row.setting.low, row.setting.high, closed="neither")]
+            for row in LOSSES.values()
+            if row.setting
+        },
+        "covariance": [StrOptions({"diagonal", "full"})],
     }
 
     def __init__(
@@ -1014,6 +1228,10 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
         max_fun: int = 15000,
         negative_slope: float = 0.01,
         pieces: int = 2,
+        quantile: float = 0.5,
+        huber_delta: float = 1.0,
+        covariance: str = "diagonal",
+        architecture: Callable[[graph.Node], graph.Node] | None = None,
     ) -> None:
         super().__init__(
             hidden_layer_sizes,
@@ -1041,8 +1259,12 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
             max_fun=max_fun,
             negative_slope=negative_slope,
             pieces=pieces,
+            loss=loss,
+            architecture=architecture,
         )
-        self.loss = loss
+        self.quantile = quantile
+        self.huber_delta = huber_delta
+        self.covariance = covariance
 
     def _encode_targets(self, y: Any, first: bool, incremental: bool) -> tuple[np.ndarray, int]:
         if issparse(y):
@@ -1052,9 +1274,16 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
         return y, 1 if y.ndim == 1 else y.shape[1]
 
     def _loss(self) -> str:
+        if self.loss == "gaussian" and self.covariance == "full":
+            return "full_gaussian"
         return REGRESSION_LOSSES[self.loss]
 
+    def _loss_setting(self) -> dict[str, float]:
+        setting = LOSSES[self._loss()].setting
+        return {setting.name: getattr(self, setting.name)} if setting else {}
+
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weight: Any) -> float:
+        outputs = outputs[:, : y.shape[1]]  # before the scales, where they are learned
         if not np.isfinite(outputs).all():
             return np.nan
         with np.errstate(over="ignore"):  # of a diverging fit: the score is -inf then
@@ -1085,21 +1314,52 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
             self._fit(X, y, sample_weight, incremental=True)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict targets.
+    def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
+        """Predict targets, and how far they scatter.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
+        return_std : bool, default=False
+            Whether to return the standard deviation too, for a loss that learns one: 'gaussian' or
+            'laplace'.
+        return_cov : bool, default=False
+            Whether to return the covariance of the targets instead.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             The predictions, in the dtype of the model.
+        std : ndarray of the shape of `y`
+            If `return_std`.
+        cov : ndarray of shape (n_samples, n_outputs, n_outputs)
+            If `return_cov`; n_outputs is 1 for a single target. It is that of the noise in each
+            sample, not between samples.
+
+        Raises
+        ------
+        ValueError
+            If both are asked for, or the loss has no scale of its own.
         """
+        if return_std and return_cov:
+            raise ValueError("At most one of return_std and return_cov may be True; both are.")
+        row = LOSSES[self._loss()]
+        if (return_std or return_cov) and row.link != "location_and_scale":
+            asked = "return_std" if return_std else "return_cov"
+            raise ValueError(
+                f"{asked}=True needs a loss that learns a scale, 'gaussian' or 'laplace'; "
+                f"this is loss={self.loss!r}."
+            )
         outputs = self._outputs(X)
-        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+        n = row.n_targets(outputs.shape[1])
+        y = outputs[:, 0] if n == 1 else outputs[:, :n]
+        if return_cov:
+            return y, _covariance(outputs, n, row)
+        if return_std:
+            variance = np.diagonal(_covariance(outputs, n, row), axis1=1, axis2=2)
+            return y, np.sqrt(variance).reshape(y.shape)
+        return y
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

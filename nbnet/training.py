@@ -45,6 +45,8 @@ class Problem:
         A name in `LOSSES`.
     alpha : float
         Strength of the penalty on the weights (biases go free).
+    setting : dict
+        What the loss is told, by name; empty for most.
     """
 
     network: Network
@@ -53,6 +55,7 @@ class Problem:
     sample_weight: np.ndarray | None
     loss: str
     alpha: float
+    setting: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -259,6 +262,7 @@ def train_by_epochs(
         problem.y,
         problem.sample_weight,
         loss=problem.loss,
+        **problem.setting,
         optimizer=optimizer.name,
         batch_size=batch_size,
         alpha=problem.alpha,
@@ -369,6 +373,7 @@ def train_by_lbfgs(
         problem.X,
         problem.y,
         loss=problem.loss,
+        **problem.setting,
         alpha=problem.alpha,
         sample_weight=problem.sample_weight,
     )

@@ -272,8 +272,19 @@ def test_poisson_refuses_negative_targets(y):
 
 
 def test_unknown_loss():
-    with pytest.raises(ValueError, match=r"'loss'.*'absolute_error'.*'huber'"):
-        MLPRegressor("huber").fit(X, Y)
+    with pytest.raises(ValueError, match=r"'loss'.*'absolute_error'.*'hinge'"):
+        MLPRegressor("hinge").fit(X, Y)
+    with pytest.raises(ValueError, match=r"'loss'.*'pinned_log_loss'.*'hinge'"):
+        MLPClassifier(loss="hinge").fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [("quantile", 0.0), ("quantile", 1.0), ("huber_delta", 0.0), ("covariance", "none")],
+)
+def test_what_a_loss_is_told(parameter, value):
+    with pytest.raises(ValueError, match=f"'{parameter}'.*{value}"):
+        MLPRegressor(**{parameter: value}).fit(X, Y)
 
 
 def test_weights_must_reach_both_sides_of_the_split():

@@ -47,11 +47,18 @@ def test_parameters_are_upstreams_then_ours(Estimator):
     for name, parameter in theirs.items():
         assert ours[name].default == parameter.default, name
         assert ours[name].kind == parameter.kind, name
-    assert {n: ours[n].default for n in ours if n not in theirs} == {
+    of_one = {
+        "MLPClassifier": {"loss": "log_loss"},
+        "MLPRegressor": {"quantile": 0.5, "huber_delta": 1.0, "covariance": "diagonal"},
+    }
+    added = {n: ours[n] for n in ours if n not in theirs}
+    assert {n: parameter.default for n, parameter in added.items()} == {
         "negative_slope": 0.01,
         "pieces": 2,
+        **of_one[Estimator.__name__],
+        "architecture": None,
     }
-    assert ours["pieces"].kind == inspect.Parameter.KEYWORD_ONLY
+    assert {parameter.kind for parameter in added.values()} == {inspect.Parameter.KEYWORD_ONLY}
 
 
 def entries(thing, section):
@@ -72,7 +79,8 @@ def test_docstring_tells_every_parameter_attribute_and_method(Estimator):
     model = Estimator(max_iter=1).fit(X_IRIS, Y_IRIS)
     attributes = {name for name in vars(model) if name.endswith("_")} | {"feature_names_in_"}
     assert set(entries(Estimator, "Attributes")) == attributes
-    for method in ("fit", "partial_fit", "predict", "predict_proba", "predict_log_proba"):
+    methods = ("fit", "partial_fit", "predict", "predict_proba", "predict_log_proba", "transform")
+    for method in methods:
         if hasattr(model, method):
             told = list(entries(getattr(Estimator, method), "Parameters"))
             assert told == list(inspect.signature(getattr(model, method)).parameters), method
