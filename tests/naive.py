@@ -18,7 +18,8 @@ optimizer slots.
 """
 
 import numpy as np
-from scipy.special import expit, log_softmax, softmax, xlogy
+from scipy import stats
+from scipy.special import expit, huber, log_softmax, softmax, xlogy
 
 # Activations ----------------------------------------------------------------------------------
 # name: (value, slope), both of the pre-activations z and the negative slope a
@@ -44,12 +45,102 @@ ACTIVATIONS = {
 
 
 # Losses and their inverse links ---------------------------------------------------------------
-# name: (value (N,), gradient (N, R)), both of raw outputs z (N, R) and targets y (N, T)
+# name: (value (N,), gradient (N, R)), both of raw outputs z (N, R), targets y (N, T) and, where the
+# loss has one, its setting. `LINKS` has the distribution's parameters (N, R), `KINKS` the signed
+# distances, in arrays, from the places where a second derivative is missing.
 
 
 def one_hot(y, n_classes):
     """Class indices (N, 1) as rows of the identity (N, R)."""
     return np.eye(n_classes)[y[:, 0].astype(int)]
+
+
+def pinned(z):
+    """Logits (N, K) of all classes: that of class 0 is the constant 0."""
+    return np.hstack([np.zeros((len(z), 1)), z])
+
+
+def full_gaussian_parts(z):
+    """Means (N, T), logarithms a (N, T) and the factors M (N, T, T) with M_ii = exp(-a_i)."""
+    counts = [T * (T + 3) // 2 for T in range(z.shape[1] + 1)]
+    n_targets = counts.index(z.shape[1])
+    mean, a = z[:, :n_targets], z[:, n_targets : 2 * n_targets]
+    M = np.zeros((len(z), n_targets, n_targets))
+    for n in range(len(z)):
+        below = iter(z[n, 2 * n_targets :])
+        for i in range(n_targets):
+            for j in range(i):
+                M[n, i, j] = next(below)
+            M[n, i, i] = np.exp(-a[n, i])
+    return mean, a, M
+
+
+def full_gaussian(z, y):
+    """Minus the logarithm of the normal density of which M is the inverse Cholesky factor."""
+    mean, a, M = full_gaussian_parts(z)
+    value = np.zeros(len(z))
+    for n in range(len(z)):
+        white = M[n] @ (y[n] - mean[n])
+        value[n] = a[n].sum() - stats.norm.logpdf(white).sum()
+    return value
+
+
+def full_gaussian_gradient(z, y):
+    """White noise e = M (y - mean): its squares are fed by the means, the diagonal and the rest."""
+    mean, _, M = full_gaussian_parts(z)
+    n_targets = mean.shape[1]
+    gradient = np.zeros(z.shape)
+    for n in range(len(z)):
+        d = y[n] - mean[n]
+        white = M[n] @ d
+        gradient[n, :n_targets] = -M[n].T @ white
+        gradient[n, n_targets : 2 * n_targets] = 1.0 - white * np.diag(M[n]) * d
+        gradient[n, 2 * n_targets :] = [white[i] * d[j] for i in range(n_targets) for j in range(i)]
+    return gradient
+
+
+def gaussian(z, y):
+    mean, a = np.hsplit(z, 2)
+    return np.sum(a - stats.norm.logpdf((y - mean) * np.exp(-a)), axis=1)
+
+
+def gaussian_gradient(z, y):
+    mean, a = np.hsplit(z, 2)
+    return np.hstack([(mean - y) * np.exp(-2.0 * a), 1.0 - (mean - y) ** 2 * np.exp(-2.0 * a)])
+
+
+def laplace(z, y):
+    """By hand: scipy takes the logarithm of the density, which is 0 far out."""
+    median, a = np.hsplit(z, 2)
+    return np.sum(np.log(2.0) + a + np.abs((y - median) * np.exp(-a)), axis=1)
+
+
+def laplace_gradient(z, y):
+    median, a = np.hsplit(z, 2)
+    scaled = (median - y) * np.exp(-a)
+    return np.hstack([np.sign(scaled) * np.exp(-a), 1.0 - np.abs(scaled)])
+
+
+def scale_link(z, n_targets):
+    """Locations as they are, scales from their logarithms, and what comes after them."""
+    return np.hstack(
+        [z[:, :n_targets], np.exp(z[:, n_targets : 2 * n_targets]), z[:, 2 * n_targets :]]
+    )
+
+
+def clipped_linear(z, y, dtype=np.float64):
+    """Cross-entropy of the probability max(0, min(1, z)), for the logarithm at least tiny."""
+    tiny = np.float64(np.finfo(dtype).tiny)
+    p = np.maximum(0.0, np.minimum(1.0, z))
+    return np.sum(
+        -y * np.log(np.maximum(p, tiny)) - (1.0 - y) * np.log(np.maximum(1.0 - p, tiny)), axis=1
+    )
+
+
+def clipped_linear_gradient(z, y, dtype=np.float64):
+    inside = (z > 0.0) & (z < 1.0)
+    p = np.where(inside, z, 0.5)
+    return np.where(inside, -y / p + (1.0 - y) / (1.0 - p), 0.0)
 
 
 LOSSES = {
@@ -74,14 +165,75 @@ LOSSES = {
         lambda z, y: np.sum(np.exp(z) - y * z + xlogy(y, y) - y, axis=1),
         lambda z, y: np.exp(z) - y,
     ),
+    "quantile": (
+        lambda z, y, quantile=0.5: np.sum(
+            np.maximum(quantile * (y - z), (1.0 - quantile) * (z - y)), axis=1
+        ),
+        lambda z, y, quantile=0.5: np.select([z < y, z > y], [-quantile, 1.0 - quantile], z - y),
+    ),
+    "huber": (
+        lambda z, y, huber_delta=1.0: np.sum(huber(huber_delta, z - y), axis=1),
+        lambda z, y, huber_delta=1.0: np.clip(z - y, -huber_delta, huber_delta),
+    ),
+    "gaussian": (gaussian, gaussian_gradient),
+    "full_gaussian": (full_gaussian, full_gaussian_gradient),
+    "laplace": (laplace, laplace_gradient),
+    "pinned_softmax_cross_entropy": (
+        lambda z, y: LOSSES["softmax_cross_entropy"][0](pinned(z), y),
+        lambda z, y: LOSSES["softmax_cross_entropy"][1](pinned(z), y)[:, 1:],
+    ),
+    "clipped_linear_cross_entropy": (clipped_linear, clipped_linear_gradient),
+    "half_sigmoid_squared_error": (
+        lambda z, y: np.sum(0.5 * (expit(z) - y) ** 2, axis=1),
+        lambda z, y: (expit(z) - y) * expit(z) * expit(-z),
+    ),
+    "inner_product": (
+        lambda z, y: np.sum(z * y, axis=1),
+        lambda z, y: y + np.zeros_like(z),
+    ),
 }
 
 LINKS = {
-    "identity": lambda z: z,
-    "logistic": expit,
-    "exp": np.exp,
-    "softmax": lambda z: softmax(z, axis=1),
+    "softmax_cross_entropy": lambda z: softmax(z, axis=1),
+    "sigmoid_cross_entropy": expit,
+    "half_squared_error": lambda z: z,
+    "absolute_error": lambda z: z,
+    "half_poisson_deviance": np.exp,
+    "quantile": lambda z: z,
+    "huber": lambda z: z,
+    "gaussian": lambda z: scale_link(z, z.shape[1] // 2),
+    "full_gaussian": lambda z: scale_link(z, full_gaussian_parts(z)[0].shape[1]),
+    "laplace": lambda z: scale_link(z, z.shape[1] // 2),
+    "pinned_softmax_cross_entropy": lambda z: softmax(pinned(z), axis=1)[:, 1:],
+    "clipped_linear_cross_entropy": lambda z: np.clip(z, 0.0, 1.0),
+    "half_sigmoid_squared_error": expit,
+    "inner_product": lambda z: z,
 }
+
+KINKS = {
+    "absolute_error": lambda z, y: [z - y],
+    "quantile": lambda z, y, quantile=0.5: [z - y],
+    "huber": lambda z, y, huber_delta=1.0: [z - y - huber_delta, z - y + huber_delta],
+    "laplace": lambda z, y: [z[:, : y.shape[1]] - y],
+    "clipped_linear_cross_entropy": lambda z, y: [z, z - 1.0],
+}
+
+# Raw outputs per T targets, where that is not T.
+RAW_OUTPUTS = {
+    "gaussian": lambda n_targets: 2 * n_targets,
+    "full_gaussian": lambda n_targets: n_targets * (n_targets + 3) // 2,
+    "laplace": lambda n_targets: 2 * n_targets,
+}
+
+
+def kinks(loss, z, y, **settings):
+    """Signed distances, in a list of arrays, from the kinks of the loss."""
+    return KINKS[loss](z, y, **settings) if loss in KINKS else []
+
+
+def of_dtype(loss, dtype, settings):
+    """What the loss is told: its settings and, where its value depends on it, the dtype."""
+    return settings | ({"dtype": dtype} if loss == "clipped_linear_cross_entropy" else {})
 
 
 # Optimizers -----------------------------------------------------------------------------------
@@ -276,9 +428,10 @@ class Twin:
                 values[node] = forward(node, inputs, *coefs.get(node, (None, None)))
         return values
 
-    def forward(self, params, X, link="identity"):
-        """Raw outputs (N, R), or what the inverse link makes of them."""
-        return LINKS[link](self.values(params, X)[self.output])
+    def forward(self, params, X, loss=None):
+        """Raw outputs (N, R), or what the inverse link of a loss makes of them."""
+        raw = self.values(params, X)[self.output]
+        return raw if loss is None else LINKS[loss](raw)
 
     def backward(self, params, X, delta):
         """Gradients of a scalar J, given its gradient `delta` (N, R) at the raw outputs.
@@ -310,32 +463,37 @@ class Twin:
                 at_params[bias] = db
         return at_nodes, at_params
 
-    def loss(self, params, X, y, *, loss, alpha=0.0, sample_weight=None):
+    def loss(self, params, X, y, *, loss, alpha=0.0, sample_weight=None, **settings):
         """sum_i w_i l_i / sum_i w_i + alpha / 2 * ||W||^2 / sum_i w_i."""
+        settings = of_dtype(loss, np.asarray(params).dtype, settings)
         params = np.asarray(params, dtype=np.float64)
         z, y, w = self.forward(params, X), as_columns(y), as_weights(sample_weight, y)
         penalty = sum(np.sum(W**2) for W, _ in self.coefs(params).values())
-        return (w @ LOSSES[loss][0](z, y) + 0.5 * alpha * penalty) / w.sum()
+        return (w @ LOSSES[loss][0](z, y, **settings) + 0.5 * alpha * penalty) / w.sum()
 
-    def loss_and_gradient(self, params, X, y, *, loss, alpha=0.0, sample_weight=None):
+    def loss_and_gradient(self, params, X, y, *, loss, alpha=0.0, sample_weight=None, **settings):
         """The loss and its gradient (P,): to a weight lead two paths, by outputs and by penalty."""
+        value = self.loss(
+            params, X, y, loss=loss, alpha=alpha, sample_weight=sample_weight, **settings
+        )
         params = np.asarray(params, dtype=np.float64)
-        _, gradient = self.backward(params, X, self.delta(params, X, y, loss, sample_weight))
+        delta = self.delta(params, X, y, loss, sample_weight, **settings)
+        _, gradient = self.backward(params, X, delta)
         w = as_weights(sample_weight, y)
         for weights, _, _ in self.layout.values():
             gradient[weights] += alpha * params[weights] / w.sum()
-        value = self.loss(params, X, y, loss=loss, alpha=alpha, sample_weight=sample_weight)
         return value, gradient
 
-    def gradients(self, params, X, y, *, loss, wrt, sample_weight=None):
+    def gradients(self, params, X, y, *, loss, wrt, sample_weight=None, **settings):
         """Gradient of the weighted mean loss at each node of `wrt`, (N, width)."""
-        at_nodes, _ = self.backward(params, X, self.delta(params, X, y, loss, sample_weight))
+        delta = self.delta(params, X, y, loss, sample_weight, **settings)
+        at_nodes, _ = self.backward(params, X, delta)
         return [at_nodes[node] for node in wrt]
 
-    def delta(self, params, X, y, loss, sample_weight=None):
+    def delta(self, params, X, y, loss, sample_weight=None, **settings):
         """Gradient of the weighted mean loss at the raw outputs, (N, R)."""
         z, y, w = self.forward(params, X), as_columns(y), as_weights(sample_weight, y)
-        return (w / w.sum())[:, None] * LOSSES[loss][1](z, y)
+        return (w / w.sum())[:, None] * LOSSES[loss][1](z, y, **settings)
 
     def sides(self, params, X, kinks):
         """On which side of every kink each row is: booleans, or winning pieces.
@@ -369,12 +527,12 @@ class Twin:
 
 def train(
     twin, params, X, y, order, *, loss, optimizer, learning_rate, batch_size, alpha=0.0,
-    sample_weight=None, slots=None, step=0, n_slots=None, **hyper,
+    sample_weight=None, slots=None, step=0, n_slots=None, settings=(), **hyper,
 ):  # fmt: skip
     """One epoch over the rows `order`, in batches of `batch_size`.
 
     Batches without weight are passed over; a loss that is not finite ends the epoch before its
-    update.
+    update. `settings` are the loss's, `hyper` the optimizer's.
 
     Returns
     -------
@@ -383,7 +541,7 @@ def train(
         not finite.
     params, slots, step
     """
-    hyper = HYPER | hyper
+    hyper, settings = HYPER | hyper, dict(settings)
     params = np.array(params, dtype=np.float64)
     slots = np.zeros((n_slots, len(params))) if slots is None else np.array(slots, dtype=np.float64)
     total = rows = 0
@@ -393,7 +551,7 @@ def train(
         if w is not None and w.sum() == 0:
             continue
         value, gradient = twin.loss_and_gradient(
-            params, X[batch], y[batch], loss=loss, alpha=alpha, sample_weight=w
+            params, X[batch], y[batch], loss=loss, alpha=alpha, sample_weight=w, **settings
         )
         if not np.isfinite(value):
             return value, params, slots, step

@@ -19,6 +19,9 @@ NODE_OPS = sorted({re.sub("^(sparse|narrow|row)_", "", name) for name in OPS} - 
 KINKS = {name: row.kinks for name, row in ACTIVATIONS.items()}
 DTYPES = [np.float64, np.float32]
 
+# Settings of the losses that have one, other than the defaults.
+SETTINGS = {"quantile": {"quantile": 0.7}, "huber": {"huber_delta": 0.75}}
+
 # Differences allowed, as a share of the largest entry of the array they are in.
 TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 2e-5}
 
@@ -74,22 +77,52 @@ def reader(width, activation="identity", negative_slope=0.01):
     return net, z, h, net.pack([np.eye(width)], [np.zeros(width)])
 
 
+def settings_of(loss):
+    """Settings to give a loss."""
+    return SETTINGS.get(loss, {})
+
+
+def n_raw(loss, n_targets):
+    """R for T targets; with classes, which leave R free, as many as asked for."""
+    return naive.RAW_OUTPUTS.get(loss, int)(n_targets)
+
+
 def n_targets(loss, n_outputs):
-    """T for R raw outputs."""
-    row = LOSSES[loss]
-    return 1 if row.integer_targets else n_outputs // row.raw_per_target
+    """T for R raw outputs, 0 if the loss cannot have R of them."""
+    if LOSSES[loss].integer_targets:
+        return 1
+    return next((T for T in range(1, n_outputs + 1) if n_raw(loss, T) == n_outputs), 0)
+
+
+def losses_of(n_outputs):
+    """Names of the losses that can have R raw outputs."""
+    return [loss for loss in LOSSES if n_targets(loss, n_outputs)]
+
+
+def n_classes(loss, n_outputs):
+    """K for R raw outputs: one class more where its logit is pinned at 0."""
+    return n_outputs + (loss == "pinned_softmax_cross_entropy")
 
 
 def targets(loss, n_rows, n_outputs, rng):
     """Targets (N, T) that the loss accepts: classes, or both ends and the inside of its range."""
     row = LOSSES[loss]
     if row.integer_targets:
-        return rng.integers(0, n_outputs, size=(n_rows, 1)).astype(np.float64)
+        classes = n_classes(loss, n_outputs)
+        return rng.integers(0, classes, size=(n_rows, 1)).astype(np.float64)
     low, high = max(row.y_low, -2.0), min(row.y_high, 3.0)
     y = rng.uniform(low, high, size=(n_rows, n_targets(loss, n_outputs)))
     ends = rng.integers(0, 3, size=y.shape)
     y[ends == 0] = low
     y[ends == 1] = high
+    return y
+
+
+def tame_targets(loss, z, y):
+    """The targets, but where the clipped linear unit's slope, y / z, would grow without bound."""
+    if loss == "clipped_linear_cross_entropy":
+        y = np.where((z > 0.0) & (z < 0.1), 0.0, y)
+        y = np.where((z > 0.9) & (z < 1.0), 1.0, y)
     return y
 
 
@@ -126,8 +159,9 @@ def problem(output, loss, n_rows, seed=0, dtype=np.float64, weighted=True):
     params = parameters(net, rng).astype(np.float32).astype(dtype)
     X = clear_rows(twin, params, n_rows, rng).astype(dtype)
     y = targets(loss, n_rows, net.n_outputs, rng).astype(np.float32).astype(dtype)
-    for kink in LOSSES[loss].kinks:
-        distance = twin.forward(params, X) - y - kink
+    z = twin.forward(params, X)
+    y = tame_targets(loss, z, y).astype(dtype)
+    for distance in naive.kinks(loss, z, y, **settings_of(loss)):
         assert np.abs(distance).min() > 1e-5, "take another seed"
     sample_weight = None
     if weighted:

@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 import finite_differences
+import naive
 from nbnet import graph as g
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
@@ -17,8 +18,10 @@ from problems import (
     assert_close,
     build,
     mlp,
+    n_raw,
     parameters,
     problem,
+    settings_of,
     sparse_rows,
     targets,
     tiny,
@@ -50,10 +53,9 @@ def check(output, loss, n_rows, dtype, alpha=0.3, weighted=True, tolerance=None)
     """Everything a network says of one batch, against the twin."""
     net, twin, params, X, y, w = problem(output, loss, n_rows, dtype=dtype, weighted=weighted)
     assert_close(net.forward(params, X), twin.forward(params, X), tolerance)
-    value, gradient = net.loss_and_gradient(params, X, y, loss=loss, alpha=alpha, sample_weight=w)
-    expected, expected_gradient = twin.loss_and_gradient(
-        params, X, y, loss=loss, alpha=alpha, sample_weight=w
-    )
+    told = {"loss": loss, "sample_weight": w, **settings_of(loss)}
+    value, gradient = net.loss_and_gradient(params, X, y, alpha=alpha, **told)
+    expected, expected_gradient = twin.loss_and_gradient(params, X, y, alpha=alpha, **told)
     assert isinstance(value, float)
     assert value == pytest.approx(expected, rel=1e-12 if dtype == np.float64 else 2e-5)
     assert gradient.dtype == dtype
@@ -62,8 +64,8 @@ def check(output, loss, n_rows, dtype, alpha=0.3, weighted=True, tolerance=None)
         for block in net.blocks:
             for part in (block.weights, block.bias):
                 assert_close(gradient[part], expected_gradient[part], err_msg=block.name)
-    actual = net.gradients(params, X, y, loss=loss, wrt=twin.nodes, sample_weight=w)
-    expected = twin.gradients(params, X, y, loss=loss, wrt=twin.nodes, sample_weight=w)
+    actual = net.gradients(params, X, y, wrt=twin.nodes, **told)
+    expected = twin.gradients(params, X, y, wrt=twin.nodes, **told)
     for node, at_node, expected_at_node in zip(twin.nodes, actual, expected, strict=True):
         assert at_node.dtype == dtype
         assert_close(at_node, expected_at_node, tolerance, err_msg=str(node.name))
@@ -73,7 +75,7 @@ def check(output, loss, n_rows, dtype, alpha=0.3, weighted=True, tolerance=None)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize(("n_features", "widths", "n_outputs", "n_rows"), SHAPES)
 def test_every_shape_and_loss(n_features, widths, n_outputs, n_rows, loss, dtype):
-    output = mlp(n_features, widths, n_outputs, mixed(len(widths)))
+    output = mlp(n_features, widths, n_raw(loss, n_outputs), mixed(len(widths)))
     check(output, loss, n_rows, dtype)
 
 
@@ -107,7 +109,7 @@ def test_every_number_of_pieces(pieces, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_on_a_tiny_network(loss, dtype):
-    check(mlp(2, (3,), 2, "tanh"), loss, 3, dtype)
+    check(mlp(2, (3,), n_raw(loss, 2), "tanh"), loss, 3, dtype)
 
 
 @tiny
@@ -128,24 +130,26 @@ def test_every_activation_against_finite_differences(activation):
 @tiny
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_against_finite_differences(loss):
-    check_by_differences(mlp(3, (4,), 3, "tanh"), loss)
+    check_by_differences(mlp(3, (4,), n_raw(loss, 3), "tanh"), loss)
 
 
 def check_by_differences(output, loss, n_rows=4):
     """Gradients at the parameters and at the input, each along two random directions."""
     net, twin, params, X, y, w = problem(output, loss, n_rows)
     rng = np.random.default_rng(1)
-    _, gradient = net.loss_and_gradient(params, X, y, loss=loss, alpha=0.5, sample_weight=w)
-    (at_X,) = net.gradients(params, X, y, loss=loss, wrt=["x"], sample_weight=w)
+    told = {"loss": loss, "sample_weight": w, **settings_of(loss)}
+    _, gradient = net.loss_and_gradient(params, X, y, alpha=0.5, **told)
+    (at_X,) = net.gradients(params, X, y, wrt=["x"], **told)
 
     def sides(params, X):
         z = twin.forward(params, X)
-        return twin.sides(params, X, KINKS) + [z - y > kink for kink in LOSSES[loss].kinks]
+        distances = naive.kinks(loss, z, y, **settings_of(loss))
+        return twin.sides(params, X, KINKS) + [distance > 0.0 for distance in distances]
 
     for _ in range(2):
         v = rng.standard_normal(params.shape)
         slope = finite_differences.directional(
-            lambda p: net.loss_and_gradient(p, X, y, loss=loss, alpha=0.5, sample_weight=w)[0],
+            lambda p: net.loss_and_gradient(p, X, y, alpha=0.5, **told)[0],
             lambda p: sides(p, X),
             params,
             v,
@@ -153,7 +157,7 @@ def check_by_differences(output, loss, n_rows=4):
         assert gradient @ v == pytest.approx(slope, rel=1e-7, abs=1e-8)
         v = rng.standard_normal(X.shape)
         slope = finite_differences.directional(
-            lambda X: net.loss_and_gradient(params, X, y, loss=loss, sample_weight=w)[0],
+            lambda X: net.loss_and_gradient(params, X, y, **told)[0],
             lambda X: sides(params, X),
             X,
             v,

@@ -18,7 +18,22 @@ from nbnet import graph as g
 from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.optimizers import OPTIMIZERS
 from nbnet.network import Network, Trainer
-from problems import CSR, DTYPES, HIDDEN, assert_close, mlp, overflows, problem, sparse_rows, tiny
+from problems import (
+    CSR,
+    DTYPES,
+    HIDDEN,
+    assert_close,
+    losses_of,
+    mlp,
+    n_classes,
+    n_raw,
+    n_targets,
+    overflows,
+    problem,
+    settings_of,
+    sparse_rows,
+    tiny,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,7 +61,7 @@ def check(
         X = sparse_rows(n_rows, net.n_features, np.random.default_rng(3), dtype)
     trainer = Trainer(
         net, params, X, y, w, loss=loss, optimizer=optimizer, batch_size=batch_size, alpha=alpha,
-        **settings,
+        **settings, **settings_of(loss),
     )  # fmt: skip
     slots, step = None, 0
     rng = np.random.default_rng(5)
@@ -57,7 +72,7 @@ def check(
         expected, params, slots, step = naive.train(
             twin, params, X, y, order, loss=loss, optimizer=optimizer, learning_rate=learning_rate,
             batch_size=batch_size, alpha=alpha, sample_weight=w, slots=slots, step=step,
-            n_slots=OPTIMIZERS[optimizer].slots, **settings,
+            n_slots=OPTIMIZERS[optimizer].slots, settings=settings_of(loss), **settings,
         )  # fmt: skip
         assert isinstance(actual, float)
         relative = tolerance or (1e-11 if dtype == np.float64 else 1e-4)
@@ -112,7 +127,8 @@ def test_every_activation(activation):
 @pytest.mark.parametrize("optimizer", STEPPING)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss(loss, optimizer):
-    check(mlp(7, (17,), 3, "tanh"), 100, 3, 33, optimizer, {}, loss=loss, tolerance=1e-9)
+    output = mlp(7, (17,), n_raw(loss, 3), "tanh")
+    check(output, 100, 3, 33, optimizer, {}, loss=loss, tolerance=1e-9)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -324,7 +340,7 @@ def test_forward_with_the_current_parameters(dtype):
     for _ in range(2):
         np.testing.assert_array_equal(trainer.forward(X), net.forward(trainer.params, X))
         trainer.epoch(np.arange(11), 0.05)
-    for loss in LOSSES:
+    for loss in losses_of(2):
         np.testing.assert_array_equal(
             trainer.forward(X, loss), net.forward(trainer.params, X, loss=loss)
         )
@@ -510,9 +526,10 @@ def test_wrong_arrays(small, position, value, match):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_targets_outside_the_range(small, loss):
     row = LOSSES[loss]
-    small[3] = np.ones((5, 1 if row.integer_targets else 2))
+    small[3] = np.ones((5, n_targets(loss, 2)))
     Trainer(*small, **(OPTIONS | {"loss": loss}))
-    for wrong in (row.y_low - 1.0, 2.0 if row.integer_targets else row.y_high + 1.0):
+    high = n_classes(loss, 2) - 1 if row.integer_targets else row.y_high
+    for wrong in (row.y_low - 1.0, high + 1.0):
         small[3][-1, -1] = wrong
         with pytest.raises(ValueError, match=f"y.*{loss}"):
             Trainer(*small, **(OPTIONS | {"loss": loss}))

@@ -17,10 +17,20 @@ from nbnet import graph as g
 from nbnet.kernels._tile import DEPTH
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.layout import NODE_COLUMNS, OP_COLUMNS, TASK_COLUMNS
-from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.step import BLOCK
 from nbnet.network import Network
-from problems import DTYPES, KINKS, NODE_OPS, assert_close, build, targets, tiny
+from problems import (
+    DTYPES,
+    KINKS,
+    NODE_OPS,
+    assert_close,
+    build,
+    losses_of,
+    settings_of,
+    tame_targets,
+    targets,
+    tiny,
+)
 
 EXAMPLES = 40 if numba.config.DISABLE_JIT else 150
 
@@ -90,6 +100,13 @@ def outputs(draw):
     return g.dense(last, draw(st.integers(1, 3)), name="output") if draw(st.booleans()) else last
 
 
+@st.composite
+def outputs_and_losses(draw):
+    """A random graph and a loss that its number of raw outputs fits."""
+    output = draw(outputs())
+    return output, draw(st.sampled_from(sorted(losses_of(output.width))))
+
+
 def moderate(twin, params, X):
     """Whether no value is large: products of products may grow without end, and exp even faster."""
     return all(np.abs(value).max() < 20.0 for value in twin.values(params, X).values())
@@ -104,39 +121,41 @@ def check(output, loss, n_rows, seed):
     net, twin = build(output)
     params = rng.uniform(-0.7, 0.7, net.n_params)
     X = rng.uniform(0.1, 1.0, (n_rows, net.n_features)) * rng.choice([-1.0, 1.0], net.n_features)
-    y = targets(loss, n_rows, net.n_outputs, rng)
     if not moderate(twin, params, X):
         return False
-    assert_close(net.forward(params, X), twin.forward(params, X))
-    value, gradient = net.loss_and_gradient(params, X, y, loss=loss, alpha=0.2)
-    expected, expected_gradient = twin.loss_and_gradient(params, X, y, loss=loss, alpha=0.2)
+    raw = twin.forward(params, X)
+    y = tame_targets(loss, raw, targets(loss, n_rows, net.n_outputs, rng))
+    told = {"loss": loss, **settings_of(loss)}
+    assert_close(net.forward(params, X), raw)
+    value, gradient = net.loss_and_gradient(params, X, y, alpha=0.2, **told)
+    expected, expected_gradient = twin.loss_and_gradient(params, X, y, alpha=0.2, **told)
     assert value == pytest.approx(expected, rel=1e-12, abs=1e-12)
     assert_close(gradient, expected_gradient, 1e-11)
-    actual = net.gradients(params, X, y, loss=loss, wrt=twin.nodes)
-    expected = twin.gradients(params, X, y, loss=loss, wrt=twin.nodes)
+    actual = net.gradients(params, X, y, wrt=twin.nodes, **told)
+    expected = twin.gradients(params, X, y, wrt=twin.nodes, **told)
     for at_node, expected_at_node in zip(actual, expected, strict=True):
         assert_close(at_node, expected_at_node, 1e-11)
     # asked for alone, a node has other neighbours in memory
     alone = rng.integers(len(twin.nodes))
-    (at_node,) = net.gradients(params, X, y, loss=loss, wrt=[twin.nodes[alone]])
+    (at_node,) = net.gradients(params, X, y, wrt=[twin.nodes[alone]], **told)
     assert_close(at_node, expected[alone], 1e-11)
 
     def sides(params, X):
-        kinks = LOSSES[loss].kinks
-        return twin.sides(params, X, KINKS) + [twin.forward(params, X) - y > k for k in kinks]
+        distances = naive.kinks(z=twin.forward(params, X), y=y, **told)
+        return twin.sides(params, X, KINKS) + [distance > 0.0 for distance in distances]
 
     at_X = actual[twin.nodes.index(next(node for node in twin.nodes if node.op == "input"))]
     along_params, along_X = rng.standard_normal(params.shape), rng.standard_normal(X.shape)
     scale = np.abs(gradient).sum() + np.abs(at_X).sum() + abs(value)
     slope = finite_differences.directional(
-        lambda p: net.loss_and_gradient(p, X, y, loss=loss, alpha=0.2)[0],
+        lambda p: net.loss_and_gradient(p, X, y, alpha=0.2, **told)[0],
         lambda p: sides(p, X),
         params,
         along_params,
     )
     assert gradient @ along_params == pytest.approx(slope, abs=1e-7 * scale)
     slope = finite_differences.directional(
-        lambda X: net.loss_and_gradient(params, X, y, loss=loss)[0],
+        lambda X: net.loss_and_gradient(params, X, y, **told)[0],
         lambda X: sides(params, X),
         X,
         along_X,
@@ -147,24 +166,27 @@ def check(output, loss, n_rows, seed):
 
 @tiny
 @settings(derandomize=True, deadline=None, max_examples=EXAMPLES, database=None)
-@given(outputs(), st.sampled_from(sorted(LOSSES)), st.integers(1, 3), st.integers(0, 2**32 - 1))
-def test_random_graphs(output, loss, n_rows, seed):
-    assume(check(output, loss, n_rows, seed))
+@given(outputs_and_losses(), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_random_graphs(output_and_loss, n_rows, seed):
+    assume(check(*output_and_loss, n_rows, seed))
 
 
 @settings(derandomize=True, deadline=None, max_examples=20, database=None)
-@given(outputs(), st.sampled_from(sorted(LOSSES)), st.integers(0, 2**32 - 1))
-def test_random_graphs_over_several_blocks_of_rows(output, loss, seed):
+@given(outputs_and_losses(), st.integers(0, 2**32 - 1))
+def test_random_graphs_over_several_blocks_of_rows(output_and_loss, seed):
     """Against the twin alone: with many rows some are always near a kink."""
+    output, loss = output_and_loss
     rng = np.random.default_rng(seed)
     net, twin = build(output)
     params = rng.uniform(-0.7, 0.7, net.n_params)
     X = rng.uniform(-1.0, 1.0, (150, net.n_features))
-    y = targets(loss, 150, net.n_outputs, rng)
     assume(moderate(twin, params, X))
-    assert_close(net.forward(params, X), twin.forward(params, X))
-    _, gradient = net.loss_and_gradient(params, X, y, loss=loss)
-    assert_close(gradient, twin.loss_and_gradient(params, X, y, loss=loss)[1], 1e-11)
+    raw = twin.forward(params, X)
+    y = tame_targets(loss, raw, targets(loss, 150, net.n_outputs, rng))
+    told = {"loss": loss, **settings_of(loss)}
+    assert_close(net.forward(params, X), raw)
+    _, gradient = net.loss_and_gradient(params, X, y, **told)
+    assert_close(gradient, twin.loss_and_gradient(params, X, y, **told)[1], 1e-11)
 
 
 # Graphs that deserve a name -------------------------------------------------------------------
