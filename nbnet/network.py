@@ -95,15 +95,21 @@ class _Samples:
         return cls(_frozen(X, dtype), _NO_INDICES, _NO_ORDER, X.shape[0], False)
 
 
-def _targets(y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype) -> np.ndarray:
-    """Targets (N, T), checked against the loss."""
-    y = np.asarray(y)
+def _counted(row: Loss, n_outputs: int) -> int:
+    """The number of targets (classes) of a loss on so many raw outputs."""
     counted = row.n_targets(n_outputs)
     if counted == 0:
         raise ValueError(
             f"loss={row.name!r} needs {row.n_raw(1)} raw outputs for one target, {row.n_raw(2)} "
             f"for two, {row.n_raw(3)} for three, and so on; the network has {n_outputs}"
         )
+    return counted
+
+
+def _targets(y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype) -> np.ndarray:
+    """Targets (N, T), checked against the loss."""
+    y = np.asarray(y)
+    counted = _counted(row, n_outputs)
     n_targets = 1 if row.integer_targets else counted
     if y.ndim == 1:
         y = y[:, None]
@@ -294,7 +300,11 @@ class Network:
         dtype: np.dtype,
         loss: str | None,
     ) -> np.ndarray:
-        link = -1 if loss is None else _row_of(LOSSES, "loss", loss).code
+        link = -1
+        if loss is not None:
+            row = _row_of(LOSSES, "loss", loss)
+            _counted(row, self.n_outputs)  # or it has no distribution with such parameters
+            link = row.code
         samples = _Samples.of(X, self.n_features, dtype)
         operations = sum(2 * b.fan_in * b.columns for b in self.blocks) * samples.n
         team = Team(operations, -(-samples.n // BLOCK))

@@ -162,7 +162,8 @@ def problem(output, loss, n_rows, seed=0, dtype=np.float64, weighted=True):
     z = twin.forward(params, X)
     y = tame_targets(loss, z, y).astype(dtype)
     for distance in naive.kinks(loss, z, y, **settings_of(loss)):
-        assert np.abs(distance).min() > 1e-5, "take another seed"
+        # huber's two slopes are the same at its kinks
+        assert loss == "huber" or np.abs(distance).min() > 1e-5, "take another seed"
     sample_weight = None
     if weighted:
         sample_weight = (rng.integers(0, 8, n_rows) / 4.0).astype(dtype)
