@@ -109,11 +109,13 @@ def _everything() -> graph.Node:
     return graph.dense(graph.concat(graph.add(h, x), graph.multiply(h, x)), 2)
 
 
-def _train(networks: Sequence[Network], X: Any) -> None:
-    """Step once with every loss and optimizer."""
+def _train(networks: Sequence[Network], X: Any, plain: bool) -> None:
+    """Step once with every loss, or every plain one, and every optimizer."""
     for network in networks:
         params = network.init(0, dtype=X.dtype)
         for loss in LOSSES.values():
+            if plain and not loss.plain:
+                continue
             n_targets = 1 if loss.integer_targets else loss.n_targets(network.n_outputs)
             y = np.zeros((X.shape[0], n_targets))
             for optimizer in OPTIMIZERS:
@@ -129,21 +131,28 @@ def _predict(networks: Sequence[Network], X: Any) -> None:
             network.forward(params, X, loss=loss)
 
 
+_GENERAL = "maxout, sparse X, learned scales and the rest"
+
+
 def _work(dtype: str, general: bool) -> Iterator[tuple[str, Callable[[], None]]]:
     """Name each kind of work, with a function that does a little of it."""
     X = np.eye(8, 3, dtype=dtype)
     stack, everything = Network(_stack()), Network(_everything())
-    yield f"{dtype}, plain layers, training", lambda: _train([stack], X)
+    yield f"{dtype}, plain layers, training", lambda: _train([stack], X, True)
     yield f"{dtype}, plain layers, prediction", lambda: _predict([stack], X)
     if general:
         sparse = csr_array(X)
 
-        def both(do: Callable[[Sequence[Network], Any], None]) -> None:
-            do([stack, everything], sparse)
-            do([everything], X)
+        def train() -> None:
+            _train([stack, everything], sparse, False)
+            _train([everything], X, False)
 
-        yield f"{dtype}, maxout, sparse X, any graph, training", lambda: both(_train)
-        yield f"{dtype}, maxout, sparse X, any graph, prediction", lambda: both(_predict)
+        def predict() -> None:
+            _predict([stack, everything], sparse)
+            _predict([everything], X)
+
+        yield f"{dtype}, {_GENERAL}, training", train
+        yield f"{dtype}, {_GENERAL}, prediction", predict
 
 
 def warmup(
@@ -162,8 +171,8 @@ def warmup(
         What `X` will be: 'float32', 'float64' or both. ``solver='lbfgs'`` trains in float64
         whatever `X` is.
     general : bool, default=True
-        Whether to make ready more than plain layers on dense `X`: also maxout, sparse `X`, and all
-        that `nbnet.graph` can build.
+        Whether to make ready more than plain layers, dense `X` and the common losses: also maxout,
+        sparse `X`, quantiles and learned scales, and all that `nbnet.graph` can build.
     verbose : bool, default=False
         Whether to print a line for each kind of work.
 
@@ -220,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--plain",
         action="store_true",
-        help="only plain layers on dense X: no maxout, sparse X or other graphs",
+        help="only plain layers on dense X: no maxout, sparse X, learned scales or other graphs",
     )
     options = parser.parse_args(arguments)
     done = warmup(options.dtypes, general=not options.plain, verbose=True)
