@@ -16,6 +16,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_random_state, gen_batches
 
+from nbnet import picture
 from nbnet.kernels._tile import ROWS, VECTOR_BYTES
 from nbnet.kernels.layout import RATES
 from nbnet.kernels.losses import LOSSES, Loss
@@ -515,6 +516,37 @@ class Network:
                 for i in range(X.shape[0])
             ]
         )
+
+    # --- Pictures
+
+    def to_mermaid(self, view: str = "forward") -> str:
+        """The graph as a Mermaid flowchart, which Markdown on GitHub and GitLab draws.
+
+        Parameters
+        ----------
+        view : {"forward", "backward", "training"}, default="forward"
+            How the data flow, with shapes and numbers of parameters; the way back from the cost J,
+            with the Jacobian product on each edge; or the whole cost with weight decay, in which
+            each parameter is a node of its own. (Goodfellow et al., 2016, section 6.5.)
+        """
+        return picture.mermaid(picture.diagram(self.nodes, self.blocks, view))
+
+    def to_dot(self, view: str = "forward") -> str:
+        """The graph in the language of Graphviz; `view` as in `to_mermaid`."""
+        return picture.dot(picture.diagram(self.nodes, self.blocks, view))
+
+    def to_svg(self, view: str = "forward") -> picture.Drawing:
+        """The graph as an SVG picture, made without other programs; `view` as in `to_mermaid`.
+
+        A string that notebooks show as the picture it is.
+        """
+        return picture.svg(picture.diagram(self.nodes, self.blocks, view))
+
+    def _repr_svg_(self) -> str:
+        return self.to_svg()
+
+    def _repr_html_(self) -> str:
+        return picture.html(self.nodes, self.blocks)
 
     def _find(self, parameter: str, node: Node | str) -> Node:
         for mine in self.nodes:

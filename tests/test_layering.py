@@ -29,6 +29,7 @@ ORDER = (
     "nbnet.kernels.threads",
     "nbnet.nodes",
     "nbnet.plan",
+    "nbnet.picture",
     "nbnet.network",
     "nbnet.graph",
     "nbnet.training",
