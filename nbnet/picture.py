@@ -265,7 +265,7 @@ def _training(nodes: Sequence[Node], blocks: Sequence[ParameterBlock]) -> Diagra
         lines = (_formula(node, symbols, len(norms)), f"(N, {node.width})")
         kind = "data" if node.op == "input" else "op"
         index[id(node)] = put(symbols[id(node)], lines, kind, *sources)
-    targets = put("y", ("the targets",), "data")
+    targets = put("targets", ("y",), "data")
     loss = put("J_MLE", ("mean loss of the rows",), "cost", index[id(nodes[-1])], targets)
     notes: list[str] = []
     if norms:
@@ -526,8 +526,10 @@ def _place(items: list[_Item], ranks: list[list[int]], n_boxes: int) -> None:
         height = max(items[item].height for item in rank)
         for item in rank:
             items[item].y = y + height / 2
-        labels_only = all(item >= n_boxes for item in rank)
-        y += height + (22.0 if labels_only else 34.0)
+        y += height + (22.0 if all(item >= n_boxes for item in rank) else 34.0)
+        # long ways across need some room to be told apart
+        across = [abs(items[i].x - items[other].x) for i in rank for other in items[i].below]
+        y += min(max(max(across, default=0.0) / 8 - 25.0, 0.0), 90.0)
 
 
 def _straighten(
@@ -538,14 +540,17 @@ def _straighten(
     right = {i: o for o, i in left.items()}
     heirs: dict[int, int] = {}
     heads = set(range(len(items)))
-    for i, mine in enumerate(items):
-        free = [other for other in mine.below if other in heads]
-        if free:
-            # a bend goes on before all else, then what is nearest
-            heirs[i] = min(
-                free, key=lambda o: (items[o].width + mine.width > 0, abs(items[o].x - mine.x))
-            )
-            heads.remove(heirs[i])
+
+    def priority(link: tuple[int, int]) -> tuple[bool, float]:
+        """Bends before all else, then what is nearest."""
+        upper, lower = items[link[0]], items[link[1]]
+        return upper.width + lower.width > 0, abs(upper.x - lower.x)
+
+    links = [(i, other) for i, item in enumerate(items) for other in item.below]
+    for upper, lower in sorted(links, key=priority):
+        if upper not in heirs and lower in heads:
+            heirs[upper] = lower
+            heads.remove(lower)
 
     def move(line: list[int], low: float, high: float) -> None:
         middle = sum(items[item].x for item in line) / max(len(line), 1)
@@ -556,16 +561,16 @@ def _straighten(
         for head in sorted(heads):
             line: list[int] = []
             low, high = -inf, inf
-            item: int | None = head
-            while item is not None:
-                least = items[left[item]].x + gap(left[item], item) if item in left else -inf
-                most = items[right[item]].x - gap(item, right[item]) if item in right else inf
+            at: int | None = head
+            while at is not None:
+                least = items[left[at]].x + gap(left[at], at) if at in left else -inf
+                most = items[right[at]].x - gap(at, right[at]) if at in right else inf
                 if max(low, least) > min(high, most):
                     move(line, low, high)
                     line, low, high = [], -inf, inf
-                line.append(item)
+                line.append(at)
                 low, high = max(low, least), min(high, most)
-                item = heirs.get(item)
+                at = heirs.get(at)
             move(line, low, high)
 
 
@@ -752,8 +757,9 @@ def html(nodes: Sequence[Node], blocks: Sequence[ParameterBlock]) -> str:
         f"<td>({b.columns},)</td><td>{b.bias.stop - b.start:,}</td></tr>"
         for b in blocks
     )
+    unfolded = ' open=""' if len(blocks) <= 10 else ""
     return (
-        f"{picture}<details{' open' if len(blocks) <= 10 else ''}>"
+        f"{picture}<details{unfolded}>"
         f"<summary>P = {_count(blocks):,}, blocks of parameters: {len(blocks)}</summary>"
         f"<table><thead>{header}</thead><tbody>{rows}</tbody></table></details>"
     )
