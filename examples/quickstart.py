@@ -1,4 +1,8 @@
-"""Train nbnet and scikit-learn's MLP with the same seed and compare them.
+"""
+nbnet beside scikit-learn
+=========================
+
+Train nbnet's and scikit-learn's MLP with the same seed and compare them::
 
     pip install ".[plot]" && python examples/quickstart.py
 

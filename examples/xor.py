@@ -1,4 +1,8 @@
-"""Two hidden rectifiers learn XOR, which no linear model can.
+"""
+Learning XOR
+============
+
+Two hidden rectifiers learn XOR, which no linear model can.
 
 The exclusive or of two bits is the textbook's first example of why a network needs a hidden layer:
 whatever its weights, a linear model predicts one half for each of the four points.
