@@ -7,8 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+DOCS = ROOT / "docs"
+EXAMPLES = {path.stem for path in (ROOT / "examples").glob("*.py")}
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+page = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
 def read(path):
@@ -18,9 +20,18 @@ def read(path):
 @page
 def test_links_lead_somewhere(path):
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", read(path))
-    local = [link for link in links if "://" not in link]
+    local = [link for link in links if "://" not in link and link != "/auto_examples/index"]
     missing = [link for link in local if not (path.parent / link).exists()]
     assert missing == []
+
+
+@page
+def test_pages_and_pictures_of_the_gallery_are_those_of_an_example(path):
+    text = read(path)
+    pages = re.findall(r"sphx_glr_auto_examples_(\w+)\.py", text)
+    pictures = re.findall(r"/auto_examples/images/sphx_glr_(\w+)_\d{3}\.png", text)
+    assert len(pages) + len(pictures) == text.count("sphx_glr")
+    assert {*pages, *pictures} <= EXAMPLES
 
 
 @page
@@ -40,6 +51,6 @@ def test_readme_has_the_commands(command):
 
 
 def test_architecture_names_every_module():
-    architecture = read(ROOT / "docs" / "architecture.md")
+    architecture = read(DOCS / "architecture.md")
     modules = {path.name for path in (ROOT / "nbnet").rglob("*.py")} - {"__init__.py"}
     assert {name for name in modules if name not in architecture} == set()
