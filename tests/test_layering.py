@@ -34,6 +34,7 @@ ORDER = (
     "nbnet.graph",
     "nbnet.training",
     "nbnet.estimators",
+    "nbnet.inspection",
     "nbnet.warmup",
     "nbnet",
 )

@@ -1,0 +1,1004 @@
+"""Looking into fitted networks: hidden units, training curves, linear regions.
+
+Rests on the public surface of the estimators and of `nbnet.graph` alone. Drawing needs matplotlib
+(``pip install nbnet[plot]``); counting does not.
+
+How `linear_regions` and `linear_regions_in_plane` count:
+
+a. A network of affine maps and of units with straight pieces is an affine map on each cell of some
+   division of its domain into convex cells: intervals, or polygons. The division starts as one cell
+   and is refined node by node: a node with kinks cuts each cell where a unit of it has one. A cell
+   holds the affine map of every node so far, so cuts are found by solving linear equations, never
+   by sampling.
+b. Not every cut shows in the output: a later unit may be dead there, or a weight zero. So for each
+   two neighbouring cells the *jump* of the gradient between them is carried through the network.
+   It is computed by itself, not as a difference of two gradients, so that a jump that vanishes does
+   so exactly, and one of a billionth of the gradient is still seen. Cells without a jump between
+   them are one region.
+c. All is done in float64 whatever the dtype of the model. A sum that cancels to ``_ZERO`` of the
+   sum of its terms' absolute values is taken for zero, and points of the domain (of length 1)
+   closer than that for one: far above the rounding error of a sum of a few thousand terms, far
+   below what the weights of a fitted network leave to chance.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from typing import Any, Literal, Self, overload
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.utils.validation import check_is_fitted
+
+from nbnet.graph import Node
+
+__all__ = ["HiddenUnitDisplay", "TrainingDisplay", "linear_regions", "linear_regions_in_plane"]
+
+_ZERO = 2.0**-40  # about 1e-12
+
+
+def _rounded(value: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
+    """`value` with zeros where it is what rounding leaves of terms of this `magnitude`."""
+    return np.where(np.abs(value) <= _ZERO * magnitude, 0.0, value)
+
+
+# --- The network as steps of two kinds: what is linear, and what bends
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step of a piecewise-linear network; its value on a cell is an affine map of the domain.
+
+    A value is an array (Q, 1 + d, width) for Q cells of a d-dimensional domain: the constant, then
+    the gradient. Of jumps, (E, d, width) for E pairs of cells, only the gradient is there.
+
+    Attributes
+    ----------
+    op : {"affine", "add", "concat", "bend"}
+    inputs : tuple of int
+        Earlier values that it is computed from; value 0 is the network's input.
+    affine : ((fan_in, width) array, (width,) array) or None
+        Weights and bias of an affine step.
+    slopes : (K,) array or None
+        Of a step that bends: the slopes left and right of zero, or None for a maximum over pieces.
+    pieces : int
+        K.
+    """
+
+    op: str
+    inputs: tuple[int, ...]
+    affine: tuple[np.ndarray, np.ndarray] | None = None
+    slopes: np.ndarray | None = None
+    pieces: int = 2
+
+    def linear(self, values: Sequence[np.ndarray], constant: bool) -> np.ndarray:
+        """The value of a step that does not bend, `constant` saying whether values hold one."""
+        inputs = [values[i] for i in self.inputs]
+        if self.op == "concat":
+            return np.concatenate(inputs, axis=-1)
+        if self.affine is not None:
+            weights, bias = self.affine
+            value, magnitude = inputs[0] @ weights, np.abs(inputs[0]) @ np.abs(weights)
+            if constant:
+                value[:, 0] += bias
+                magnitude[:, 0] += np.abs(bias)
+        else:
+            value = inputs[0] + inputs[1]
+            magnitude = np.abs(inputs[0]) + np.abs(inputs[1])
+        return _rounded(value, magnitude)
+
+    def functions(self, z: np.ndarray) -> np.ndarray:
+        """The K maps (..., width, K) of which each unit takes one."""
+        if self.slopes is None:
+            return z.reshape(*z.shape[:-1], -1, self.pieces)
+        return z[..., None] * self.slopes
+
+    def rivals(self, z: np.ndarray) -> np.ndarray:
+        """The K maps (..., width, K) the largest of which says which one that is."""
+        return self.functions(z) if self.slopes is None else z[..., None] * np.array([0.0, 1.0])
+
+
+_SLOPES: dict[str, Callable[[float], tuple[float, float]]] = {
+    "relu": lambda a: (0.0, 1.0),
+    "leaky_relu": lambda a: (a, 1.0),
+    "abs": lambda a: (-1.0, 1.0),
+}
+
+
+def _steps(caller: str, estimator: Any) -> tuple[list[_Step], int]:
+    """The steps of a fitted estimator's raw outputs, and its number of features."""
+    _check_estimator(caller, estimator)
+    net, params = estimator.to_network()
+    if not np.isfinite(params).all():
+        raise ValueError(f"{caller} needs finite coefs_ and intercepts_")
+    weights = zip(*net.unpack(np.asarray(params, dtype=np.float64)), strict=True)
+    steps: list[_Step] = []
+    place: dict[Node, int] = {}
+    for i, node in enumerate(net.nodes):
+        inputs = tuple(place[parent] for parent in node.inputs)
+        if node.op in ("dense", "maxout"):
+            steps.append(_Step("affine", inputs, next(weights)))
+            if node.op == "maxout":
+                steps.append(_Step("bend", (len(steps),), pieces=node.pieces))
+        elif node.op in ("add", "concat"):
+            steps.append(_Step(node.op, inputs))
+        elif node.activation == "identity":
+            (place[node],) = inputs
+            continue
+        elif node.activation in _SLOPES:
+            slopes = np.array(_SLOPES[node.activation](node.negative_slope))
+            steps.append(_Step("bend", inputs, slopes=slopes))
+        elif node.op != "input":
+            name = f"node {i}" if node.name is None else f"node {node.name!r}"
+            raise ValueError(
+                f"{caller} needs a piecewise-linear network: dense, maxout, add, concat and the "
+                f"activations identity, {', '.join(_SLOPES)}; {name} is {node.activation or node.op}"
+            )
+        place[node] = len(steps)
+    return steps, net.n_features
+
+
+def _check_estimator(caller: str, estimator: Any) -> None:
+    if not hasattr(estimator, "to_network"):
+        raise TypeError(
+            f"{caller} needs an MLPClassifier or MLPRegressor of nbnet, got {estimator!r}"
+        )
+    check_is_fitted(estimator)
+
+
+# --- The domain in cells
+
+
+@dataclass(frozen=True)
+class _Intervals:
+    """Cells of [0, 1]: between each two neighbours among `ends` (Q + 1,)."""
+
+    ends: np.ndarray
+
+    def inside(self) -> np.ndarray:
+        """One point of each cell, as (1, t): (Q, 2)."""
+        middle = (self.ends[:-1] + self.ends[1:]) / 2
+        return np.stack([np.ones_like(middle), middle], axis=1)
+
+    def cut(self, rivals: np.ndarray) -> tuple[_Intervals, np.ndarray]:
+        """Cells on each of which one of K `rivals` (Q, 2, width, K) is the largest throughout.
+
+        Also returns of which cell each is a part, (new Q,).
+        """
+        left, right = self.ends[:-1, None], self.ends[1:, None]
+        found = []
+        for j, k in combinations(range(rivals.shape[-1]), 2):
+            one, other = rivals[..., j], rivals[..., k]
+            ahead = _rounded(one - other, np.abs(one) + np.abs(other))
+            size = np.abs(ahead)
+            a, b = (
+                _rounded(ahead[:, 0] + t * ahead[:, 1], size[:, 0] + t * size[:, 1])
+                for t in (left, right)
+            )
+            cell, unit = np.nonzero(np.sign(a) * np.sign(b) < 0)
+            a, b = a[cell, unit], b[cell, unit]
+            t = left[cell, 0] + (right - left)[cell, 0] * (a / (a - b))
+            # Where the two meet below a third there is no kink.
+            constant, slope = rivals[cell, 0, unit], rivals[cell, 1, unit]
+            constant, slope = (
+                constant[:, j, None] - constant,
+                (slope[:, j, None] - slope) * t[:, None],
+            )
+            lead = _rounded(constant + slope, np.abs(constant) + np.abs(slope))
+            found.append(t[(lead >= 0).all(axis=1)])
+        new = np.sort(np.concatenate(found))
+        new = new[np.diff(new, prepend=-1) > _ZERO]
+        after = np.searchsorted(self.ends, new)
+        apart = np.minimum(new - self.ends[after - 1], self.ends[after] - new) > _ZERO
+        cells = _Intervals(np.sort(np.concatenate([self.ends, new[apart]])))
+        return cells, np.searchsorted(self.ends, cells.inside()[:, 1]) - 1
+
+    def neighbours(self) -> np.ndarray:
+        """Pairs of cells (E, 2) with an end in common."""
+        return np.array(list(pairwise(range(len(self.ends) - 1)))).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class _Polygon:
+    """A convex cell of [0, 1]²: corners (m, 2), anticlockwise; `edges[i]` goes on from corner i.
+
+    Edges are known by the cut that made them, so that neighbours are found without geometry.
+    """
+
+    corners: np.ndarray
+    edges: tuple[Any, ...]
+
+    def points(self) -> np.ndarray:
+        """The corners as (1, s, t): (m, 3)."""
+        return np.column_stack([np.ones(len(self.corners)), self.corners])
+
+    def part(self, ahead: np.ndarray, edge: Any, ties: bool) -> _Polygon | None:
+        """The part where the affine map `ahead` (3,) is positive, its new edge called `edge`.
+
+        Where the map is zero throughout, `ties` says whether that counts.
+        """
+        points = self.points()
+        value = _rounded(points @ ahead, np.abs(points) @ np.abs(ahead))
+        if value.max() <= 0:
+            return self if ties and not value.any() else None
+        if value.min() >= 0:
+            return self
+        corners, edges = [], []
+        for i, (a, b) in enumerate(zip(value, np.roll(value, -1), strict=True)):
+            if a >= 0:
+                corners.append(self.corners[i])
+                edges.append(edge if a == 0 and b < 0 else self.edges[i])
+            if a * b < 0:
+                step = self.corners[(i + 1) % len(value)] - self.corners[i]
+                corners.append(self.corners[i] + step * (a / (a - b)))
+                edges.append(edge if a > 0 else self.edges[i])
+        return _Polygon(np.array(corners), tuple(edges))
+
+
+@dataclass(frozen=True)
+class _Polygons:
+    """Cells of [0, 1]²."""
+
+    cells: tuple[_Polygon, ...]
+    cuts: int = 0  # how often `cut` was called, for names of edges
+
+    def inside(self) -> np.ndarray:
+        """One point of each cell, as (1, s, t): (Q, 3)."""
+        return np.array([cell.points().mean(axis=0) for cell in self.cells])
+
+    def cut(self, rivals: np.ndarray) -> tuple[_Polygons, np.ndarray]:
+        """As `_Intervals.cut`, `rivals` being (Q, 3, width, K)."""
+        n_rivals = rivals.shape[-1]
+        cells: list[_Polygon] = []
+        parents: list[int] = []
+        for q, (cell, maps) in enumerate(zip(self.cells, rivals, strict=True)):
+            points = cell.points()
+            values = np.tensordot(points, maps, axes=1)
+            best = np.expand_dims(values.mean(axis=0).argmax(axis=-1), (0, 2))
+            behind = values - np.take_along_axis(values, best, axis=-1)
+            parts = [cell]
+            for unit in np.nonzero((behind > 0).any(axis=(0, 2)))[0]:
+                ahead = maps[:, unit, :, None] - maps[:, unit, None, :]
+                sizes = np.abs(maps[:, unit, :, None]) + np.abs(maps[:, unit, None, :])
+                ahead = _rounded(ahead, sizes)
+                names = (self.cuts, q, unit)
+                parts = [
+                    part
+                    for whole in parts
+                    for j in range(n_rivals)
+                    for part in _where_largest(whole, j, ahead[:, j], names)
+                ]
+            cells += parts
+            parents += [q] * len(parts)
+        return _Polygons(tuple(cells), self.cuts + 1), np.array(parents)
+
+    def neighbours(self) -> np.ndarray:
+        """Pairs of cells (E, 2) with more than a point in common."""
+        sides = defaultdict(list)
+        for q, cell in enumerate(self.cells):
+            for i, edge in enumerate(cell.edges):
+                if edge is not None:
+                    ends = cell.corners[i], cell.corners[(i + 1) % len(cell.edges)]
+                    sides[edge].append((q, *ends))
+        pairs = [pair for side in sides.values() for pair in _touching(side)]
+        return np.array(pairs, dtype=int).reshape(-1, 2)
+
+
+def _where_largest(
+    cell: _Polygon, j: int, ahead: np.ndarray, names: tuple[Any, ...]
+) -> Iterator[_Polygon]:
+    """The part of `cell` where rival j is the largest, `ahead` (3, K) being its leads; or none."""
+    part: _Polygon | None = cell
+    for k in range(ahead.shape[1]):
+        if k != j and part is not None:
+            part = part.part(ahead[:, k], (*names, min(j, k), max(j, k)), ties=j < k)
+    if part is not None:
+        yield part
+
+
+def _touching(sides: list[tuple[int, np.ndarray, np.ndarray]]) -> Iterator[tuple[int, int]]:
+    """Pairs of cells that lie on two sides of one line, along which each has an edge.
+
+    Corners go round anticlockwise, hence edges on one side of the line run one way, and on the
+    other side the other way.
+    """
+    _, start, stop = max(sides, key=lambda side: float(np.abs(side[2] - side[1]).max()))
+    direction = (stop - start) / np.linalg.norm(stop - start)
+    there, back = [], []
+    for q, start, stop in sides:
+        a, b = float(start @ direction), float(stop @ direction)
+        if a < b:
+            there.append((a, b, q))
+        else:
+            back.append((b, a, q))
+    there.sort()
+    back.sort()
+    i = j = 0
+    while i < len(there) and j < len(back):
+        (a, b, one), (c, d, other) = there[i], back[j]
+        if min(b, d) - max(a, c) > _ZERO:
+            yield one, other
+        if b < d:
+            i += 1
+        else:
+            j += 1
+
+
+# --- Counting
+
+
+def _pick(functions: np.ndarray, choice: np.ndarray) -> np.ndarray:
+    """Of K maps (Q, rows, width, K) the ones chosen (Q, width): (Q, rows, width)."""
+    return np.take_along_axis(functions, choice[:, None, :, None], axis=-1)[..., 0]
+
+
+def _regions(
+    steps: Sequence[_Step], entry: np.ndarray, cells: Any
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """The cells of the network, the pairs of neighbours, and between which of them it bends.
+
+    Parameters
+    ----------
+    steps : sequence of _Step
+    entry : (1 + d, I) array
+        The affine map from the domain to the network's input.
+    cells : _Intervals or _Polygons
+        The whole domain as one cell.
+
+    Returns
+    -------
+    cells : _Intervals or _Polygons
+    pairs : (E, 2) array
+    bends : (E,) array of bool
+    """
+    values = [entry[None]]
+    for step in steps:
+        if step.op != "bend":
+            values.append(step.linear(values, constant=True))
+            continue
+        cells, parents = cells.cut(step.rivals(values[step.inputs[0]]))
+        values = [value[parents] for value in values]
+        z = values[step.inputs[0]]
+        values.append(_pick(step.functions(z), _choices(step, z, cells.inside())))
+
+    pairs = cells.neighbours()
+    one, other = pairs.T
+    inside = cells.inside()
+    jumps = [np.zeros((len(pairs), *entry[1:].shape))]
+    for step in steps:
+        if step.op != "bend":
+            jumps.append(step.linear(jumps, constant=False))
+            continue
+        z = values[step.inputs[0]]
+        chosen = _choices(step, z, inside)
+        near, far = chosen[one], chosen[other]
+        # The jump of the map chosen here, and from the map chosen there to it where they differ.
+        gradients = step.functions(z[other, 1:])
+        carried = _pick(step.functions(jumps[step.inputs[0]]), near)
+        to, since = (np.where((near != far)[:, None], _pick(gradients, c), 0) for c in (near, far))
+        size = np.abs(carried) + np.abs(to) + np.abs(since)
+        jumps.append(_rounded(carried + (to - since), size))
+    return cells, pairs, np.any(jumps[-1] != 0, axis=(1, 2))
+
+
+def _choices(step: _Step, z: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Which of its maps each unit takes on each cell, (Q, width); told by one point inside."""
+    chosen: np.ndarray = np.einsum("qr,qrwk->qwk", inside, step.rivals(z)).argmax(axis=-1)
+    return chosen
+
+
+def _point(name: str, point: Any, n_features: int) -> np.ndarray:
+    point = np.asarray(point, dtype=np.float64)
+    if point.shape != (n_features,):
+        raise ValueError(f"{name} must have shape ({n_features},), got {point.shape}")
+    if not np.isfinite(point).all():
+        raise ValueError(f"{name} must be finite, got {point}")
+    return point
+
+
+@overload
+def linear_regions(
+    estimator: Any, start: Any, stop: Any, *, return_breakpoints: Literal[False] = False
+) -> int: ...
+@overload
+def linear_regions(
+    estimator: Any, start: Any, stop: Any, *, return_breakpoints: Literal[True]
+) -> tuple[int, np.ndarray]: ...
+def linear_regions(
+    estimator: Any, start: Any, stop: Any, *, return_breakpoints: bool = False
+) -> int | tuple[int, np.ndarray]:
+    """Count the linear pieces of a fitted network on the segment between two inputs.
+
+    Exact, without sampling, for networks of dense layers, maxout, sums, concatenations and the
+    activations identity, ReLU, leaky ReLU and absolute value: along the segment each node is a
+    piecewise-linear function of t in [0, 1], whose breakpoints are computed node by node. Where the
+    raw outputs do not bend, a breakpoint of a hidden unit does not count, nor does a dead unit.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        Fitted. Of a classifier the raw outputs are meant, before softmax or logistic.
+    start, stop : array-like of shape (n_features,)
+        Inputs at t = 0 and t = 1.
+    return_breakpoints : bool, default=False
+        Whether to return where the pieces meet, too.
+
+    Returns
+    -------
+    count : int
+        At least 1.
+    breakpoints : (count - 1,) ndarray
+        Ascending values of t, all between 0 and 1; the input there is ``start + t * (stop -
+        start)``. Only with `return_breakpoints`.
+
+    Raises
+    ------
+    ValueError
+        If a node of the network is not piecewise linear (the message names it), or a point has the
+        wrong shape or is not finite.
+
+    See Also
+    --------
+    linear_regions_in_plane : The same between three inputs.
+
+    Notes
+    -----
+    Computed in float64. A sum counts as zero if it is below 2^-40 of the sum of its terms' absolute
+    values, and breakpoints closer than 2^-40 count as one; only networks made by hand come near.
+
+    References
+    ----------
+    Montúfar, Pascanu, Cho and Bengio, "On the number of linear regions of deep neural networks"
+    (NIPS, 2014).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nbnet import MLPRegressor
+    >>> from nbnet.inspection import linear_regions
+    >>> X = np.linspace(-1, 1, 50)[:, np.newaxis]
+    >>> model = MLPRegressor(hidden_layer_sizes=1, activation="abs", solver="lbfgs", random_state=0)
+    >>> linear_regions(model.fit(X, abs(X[:, 0] - 0.5)), [-1.0], [1.0])
+    2
+    """
+    steps, n_features = _steps("linear_regions", estimator)
+    start, stop = _point("start", start, n_features), _point("stop", stop, n_features)
+    domain = _Intervals(np.array([0.0, 1.0]))
+    cells, _, bends = _regions(steps, np.stack([start, stop - start]), domain)
+    breakpoints = cells.ends[1:-1][bends]
+    count = len(breakpoints) + 1
+    return (count, breakpoints) if return_breakpoints else count
+
+
+@overload
+def linear_regions_in_plane(
+    estimator: Any,
+    origin: Any,
+    first: Any,
+    second: Any,
+    *,
+    return_polygons: Literal[False] = False,
+) -> int: ...
+@overload
+def linear_regions_in_plane(
+    estimator: Any, origin: Any, first: Any, second: Any, *, return_polygons: Literal[True]
+) -> tuple[int, list[np.ndarray], np.ndarray]: ...
+def linear_regions_in_plane(
+    estimator: Any, origin: Any, first: Any, second: Any, *, return_polygons: bool = False
+) -> int | tuple[int, list[np.ndarray], np.ndarray]:
+    """Count the linear regions of a fitted network in the parallelogram between three inputs.
+
+    Its points are ``origin + s * (first - origin) + t * (second - origin)`` with s and t in [0, 1].
+    A region is a part, connected by more than single points, on which the raw outputs are one
+    affine map of s and t. Exact, as `linear_regions` is: polygons are cut along the kinks of each
+    unit, node by node, and neighbours between which the outputs do not bend count once.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        Fitted; which networks are admitted is said at `linear_regions`.
+    origin, first, second : array-like of shape (n_features,)
+        Inputs at (s, t) = (0, 0), (1, 0) and (0, 1).
+    return_polygons : bool, default=False
+        Whether to return the regions, too.
+
+    Returns
+    -------
+    count : int
+        At least 1.
+    polygons : list of (m, 2) ndarrays
+        Corners (s, t), anticlockwise, of convex polygons that together cover the unit square. Only
+        with `return_polygons`.
+    regions : (len(polygons),) ndarray of int
+        The region, from 0 to count - 1, that each polygon belongs to: a region that is not convex
+        has several. Only with `return_polygons`.
+
+    Raises
+    ------
+    ValueError
+        As `linear_regions`.
+
+    See Also
+    --------
+    linear_regions : The same on a segment, faster.
+
+    References
+    ----------
+    Montúfar, Pascanu, Cho and Bengio, "On the number of linear regions of deep neural networks"
+    (NIPS, 2014).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nbnet import MLPRegressor
+    >>> from nbnet.inspection import linear_regions_in_plane
+    >>> X = np.random.RandomState(0).uniform(-1, 1, (200, 2))
+    >>> model = MLPRegressor(hidden_layer_sizes=3, solver="lbfgs", random_state=0)
+    >>> model = model.fit(X, X[:, 0] * X[:, 1])
+    >>> linear_regions_in_plane(model, [-1, -1], [1, -1], [-1, 1]) <= 7  # 3 lines make at most 7
+    True
+    """
+    steps, n_features = _steps("linear_regions_in_plane", estimator)
+    points = {"origin": origin, "first": first, "second": second}
+    start, *ends = (_point(name, point, n_features) for name, point in points.items())
+    square = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    domain = _Polygons((_Polygon(square, (None,) * 4),))
+    entry = np.stack([start, *(end - start for end in ends)])
+    cells, pairs, bends = _regions(steps, entry, domain)
+    one, other = pairs[~bends].T
+    n_cells = len(cells.cells)
+    links = coo_array((np.ones(len(one)), (one, other)), shape=(n_cells, n_cells))
+    count, regions = connected_components(links, directed=False)
+    if not return_polygons:
+        return int(count)
+    return int(count), [cell.corners for cell in cells.cells], regions
+
+
+# --- Pictures
+
+
+def _pyplot(caller: str) -> Any:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(f"{caller} needs matplotlib: pip install 'nbnet[plot]'") from error
+    return plt
+
+
+def _panels(
+    caller: str, ax: Any, n: int, n_cols: int, size: tuple[float, float], projection: str | None
+) -> tuple[Any, np.ndarray]:
+    """Axes for `n` panels: the axes around them or None, and the panels in rows and columns.
+
+    As scikit-learn's PartialDependenceDisplay does: None makes a figure, one axes is filled with
+    panels, several are the panels. A single panel is the axes itself.
+    """
+    plt = _pyplot(caller)
+    if ax is not None and not isinstance(ax, plt.Axes):
+        panels = np.asarray(ax, dtype=object)
+        if panels.size != n:
+            raise ValueError(f"ax must be one axes or {n}, one for each panel; got {panels.size}")
+        return None, panels
+    n_cols = min(n, n_cols)
+    n_rows = -(-n // n_cols)
+    if ax is None:
+        figure = plt.figure(figsize=(size[0] * n_cols, size[1] * n_rows), layout="constrained")
+        ax = figure.add_subplot(projection=projection if n == 1 else None)
+    if n == 1:
+        return ax, np.array([[ax]], dtype=object)
+    if not ax.axison:
+        raise ValueError(
+            "ax has been filled with panels by an earlier plot; draw on these with ax=display.axes_"
+        )
+    ax.set_axis_off()
+    grid = ax.get_subplotspec().subgridspec(n_rows, n_cols)
+    panels = np.full((n_rows, n_cols), None, dtype=object)
+    for i in range(n):
+        panels.flat[i] = ax.figure.add_subplot(grid[i // n_cols, i % n_cols], projection=projection)
+    return ax, panels
+
+
+_PLOT_METHODS = ("contourf", "contour", "pcolormesh", "plot_surface")
+
+
+class HiddenUnitDisplay:
+    """Hidden units in input space: the activation of each as a function of two features.
+
+    Made by `from_estimator`; the parameters are kept as attributes.
+
+    Parameters
+    ----------
+    xx0, xx1 : ndarray of shape (grid_resolution, grid_resolution)
+        Values of the two features, as `numpy.meshgrid` gives them.
+    activations : ndarray of shape (n_panels, grid_resolution, grid_resolution)
+        What each unit makes of them.
+    units : sequence of int
+        Which units these are; they become the titles.
+    xlabel, ylabel : str, default=None
+        Names of the two features.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        The panels in rows and columns, None where the last row ends early; or the axes given.
+    ax_ : matplotlib Axes or None
+        What the panels lie in (the panel itself, if there is only one); None if several axes were
+        given.
+    figure_ : matplotlib Figure
+    surfaces_ : list of matplotlib artists
+        What was drawn, one for each panel.
+    colorbar_ : matplotlib Colorbar or None
+        One for all panels, since they share a scale. None if several axes were given, and for
+        surfaces.
+
+    See Also
+    --------
+    sklearn.inspection.DecisionBoundaryDisplay : The same for a model's output.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from nbnet import MLPClassifier
+    >>> from nbnet.inspection import HiddenUnitDisplay
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> clf = MLPClassifier(6, solver="lbfgs", random_state=0).fit(X, y)
+    >>> display = HiddenUnitDisplay.from_estimator(
+    ...     clf, X, features=("petal length (cm)", "petal width (cm)"))
+    >>> display.axes_.shape
+    (2, 4)
+    """
+
+    def __init__(
+        self,
+        *,
+        xx0: np.ndarray,
+        xx1: np.ndarray,
+        activations: np.ndarray,
+        units: Sequence[int],
+        xlabel: str | None = None,
+        ylabel: str | None = None,
+    ) -> None:
+        self.xx0 = xx0
+        self.xx1 = xx1
+        self.activations = activations
+        self.units = units
+        self.xlabel = xlabel
+        self.ylabel = ylabel
+
+    def plot(
+        self,
+        plot_method: str = "contourf",
+        ax: Any = None,
+        *,
+        n_cols: int = 4,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw one panel for each unit, all on one scale.
+
+        Parameters
+        ----------
+        plot_method : {'contourf', 'contour', 'pcolormesh', 'plot_surface'}, default='contourf'
+            Method of the axes that draws; 'plot_surface' makes axes in three dimensions, or needs
+            them in `ax`.
+        ax : matplotlib Axes or array-like of them, default=None
+            None makes a figure. One axes is filled with panels; several, one for each unit, are
+            drawn on.
+        n_cols : int, default=4
+            Most panels in a row, unless several axes are given.
+        **kwargs : dict
+            Passed to the method, over the defaults: a common range of values, and the colours.
+
+        Returns
+        -------
+        display : HiddenUnitDisplay
+            This one.
+        """
+        if plot_method not in _PLOT_METHODS:
+            raise ValueError(f"plot_method must be one of {_PLOT_METHODS}, got {plot_method!r}")
+        projection = "3d" if plot_method == "plot_surface" else None
+        n_panels = len(self.activations)
+        self.ax_, self.axes_ = _panels(
+            "HiddenUnitDisplay.plot", ax, n_panels, n_cols, (2.6, 2.4), projection
+        )
+        panels = [panel for panel in self.axes_.flat if panel is not None]
+        if projection and not all(hasattr(panel, "plot_surface") for panel in panels):
+            raise ValueError("plot_method='plot_surface' needs axes made with projection='3d'")
+        low, high = float(self.activations.min()), float(self.activations.max())
+        if low == high:  # dead units all: any range will do, but none at all will not
+            high = low + 1
+        style: dict[str, Any] = {"vmin": low, "vmax": high}
+        if not {"colors", "color"} & set(kwargs):
+            style["cmap"] = "viridis"
+        if plot_method in ("contourf", "contour"):
+            style["levels"] = np.linspace(low, high, 13)
+        self.surfaces_ = []
+        for panel, unit, activation in zip(panels, self.units, self.activations, strict=True):
+            draw = getattr(panel, plot_method)
+            self.surfaces_.append(draw(self.xx0, self.xx1, activation, **(style | kwargs)))
+            panel.set(title=f"unit {unit}", xlabel=self.xlabel or "", ylabel=self.ylabel or "")
+            if projection:
+                panel.set_zlim(low, high)
+            elif self.ax_ is not None:
+                panel.label_outer()
+        self.figure_ = panels[0].figure
+        self.colorbar_ = None
+        if self.ax_ is not None and not projection:
+            self.colorbar_ = self.figure_.colorbar(self.surfaces_[0], ax=panels, label="activation")
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        layer: int | str = -1,
+        features: Sequence[int | str] = (0, 1),
+        units: Sequence[int] | None = None,
+        grid_resolution: int = 100,
+        eps: float = 0.0,
+        plot_method: str = "contourf",
+        ax: Any = None,
+        n_cols: int = 4,
+        **kwargs: Any,
+    ) -> Self:
+        """Compute the activations of a fitted network's hidden units and draw them.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Fitted.
+        X : {array-like, dataframe} of shape (n_samples, n_features)
+            Says over which range the two features go, and at which values the others are held:
+            their means.
+        layer : int or str, default=-1
+            Hidden layer, counted as in `MLPClassifier.transform`, or name of a node.
+        features : pair of int or str, default=(0, 1)
+            The two features, by column or, for a dataframe, by name.
+        units : sequence of int, default=None
+            Units to draw, by their place in the layer; None draws all.
+        grid_resolution : int, default=100
+            Values of each feature.
+        eps : float, default=0.0
+            How far the grid goes beyond the smallest and largest values of the features.
+        plot_method, ax, n_cols, **kwargs
+            As in `plot`.
+
+        Returns
+        -------
+        display : HiddenUnitDisplay
+
+        Raises
+        ------
+        ValueError
+            If a feature, a unit, `grid_resolution` or `eps` is not possible.
+        """
+        _check_estimator("HiddenUnitDisplay", estimator)
+        if not grid_resolution > 1:
+            raise ValueError(f"grid_resolution must be greater than 1, got {grid_resolution}")
+        if not eps >= 0:
+            raise ValueError(f"eps must be at least 0, got {eps}")
+        names = list(X.columns) if hasattr(X, "columns") else None
+        values = np.asarray(X)
+        if values.ndim != 2 or values.shape[1] != estimator.n_features_in_:
+            raise ValueError(
+                f"X must have shape (n_samples, {estimator.n_features_in_}), got {values.shape}"
+            )
+        values = values.astype(np.result_type(values, np.float32), copy=False)
+        columns = _columns(features, names, values.shape[1])
+        axes = (
+            np.linspace(values[:, c].min() - eps, values[:, c].max() + eps, grid_resolution)
+            for c in columns
+        )
+        xx0, xx1 = np.meshgrid(*axes)
+        grid = np.tile(values.mean(axis=0), (xx0.size, 1))
+        grid[:, columns[0]], grid[:, columns[1]] = xx0.ravel(), xx1.ravel()
+        rows = grid if names is None else type(X)(grid, columns=names)
+        hidden = np.asarray(estimator.transform(rows, layer=layer))
+        chosen = list(range(hidden.shape[1]) if units is None else units)
+        if not chosen or not all(0 <= unit < hidden.shape[1] for unit in chosen):
+            raise ValueError(f"units must be among 0 to {hidden.shape[1] - 1}, got {units!r}")
+        labels = [str(names[c]) if names else f"feature {c}" for c in columns]
+        display = cls(
+            xx0=xx0,
+            xx1=xx1,
+            activations=hidden.T[chosen].reshape(-1, *xx0.shape),
+            units=chosen,
+            xlabel=labels[0],
+            ylabel=labels[1],
+        )
+        return display.plot(plot_method, ax, n_cols=n_cols, **kwargs)
+
+
+def _columns(
+    features: Sequence[int | str], names: Sequence[Any] | None, n_features: int
+) -> list[int]:
+    """The places of two features given by place or by name."""
+    columns = []
+    for feature in features:
+        if isinstance(feature, str):
+            if names is None or feature not in names:
+                raise ValueError(f"features must be among {names or 'columns'}, got {feature!r}")
+            feature = list(names).index(feature)
+        if not -n_features <= feature < n_features:
+            raise ValueError(f"features must be below {n_features}, got {feature}")
+        columns.append(int(feature) % n_features)
+    if len(columns) != 2 or columns[0] == columns[1]:
+        raise ValueError(f"features must be two different ones, got {features!r}")
+    return columns
+
+
+class TrainingDisplay:
+    """Training: loss and validation scores of one or several fitted models, epoch by epoch.
+
+    Made by `from_estimator` or `from_estimators`; the parameters are kept as attributes. The
+    models may be nbnet's or scikit-learn's.
+
+    Parameters
+    ----------
+    loss_curves : dict of str to sequence of float
+        Name of the model, and its loss after each epoch.
+    validation_scores : dict of str to sequence of float
+        The same for the scores of models fitted with `early_stopping`, if any.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        The panel of losses and, if there are scores, that of scores; or the axes given.
+    ax_ : matplotlib Axes or None
+        What they lie in (the panel itself, if there are no scores); None if several were given.
+    figure_ : matplotlib Figure
+    lines_ : list of list of matplotlib Line2D
+        One list for each panel.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from nbnet import MLPClassifier
+    >>> from nbnet.inspection import TrainingDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> models = {activation: MLPClassifier(8, activation, max_iter=500).fit(X / 10, y)
+    ...           for activation in ("relu", "maxout")}
+    >>> display = TrainingDisplay.from_estimators(models, log_scale=True)
+    >>> [line.get_label() for line in display.lines_[0]]
+    ['relu', 'maxout']
+    """
+
+    def __init__(
+        self,
+        *,
+        loss_curves: Mapping[str, Sequence[float]],
+        validation_scores: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        self.loss_curves = loss_curves
+        self.validation_scores = validation_scores
+
+    def plot(self, ax: Any = None, *, log_scale: bool = False, **kwargs: Any) -> Self:
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or array-like of them, default=None
+            None makes a figure. One axes takes the losses, or is divided if there are scores too;
+            of two, the second takes the scores.
+        log_scale : bool, default=False
+            Whether the axis of the losses is logarithmic.
+        **kwargs : dict
+            Passed to `matplotlib.axes.Axes.plot` for each line.
+
+        Returns
+        -------
+        display : TrainingDisplay
+            This one.
+        """
+        scores = self.validation_scores or {}
+        n_panels = 2 if scores else 1
+        self.ax_, self.axes_ = _panels(
+            "TrainingDisplay.plot", ax, n_panels, n_panels, (5.0, 3.6), None
+        )
+        # The same model, the same colour in both panels, whichever of them have scores.
+        colors = {name: f"C{i % 10}" for i, name in enumerate(self.loss_curves)}
+        self.lines_ = []
+        kinds = (("training loss", self.loss_curves), ("validation score", scores))
+        for panel, (ylabel, curves) in zip(self.axes_.flat, kinds, strict=False):
+            lines = []
+            for name, curve in curves.items():
+                style = {"color": colors.get(name, "black"), "label": name} | kwargs
+                lines += panel.plot(np.arange(1, len(curve) + 1), curve, **style)
+            panel.set(xlabel="epoch", ylabel=ylabel)
+            panel.legend()
+            self.lines_.append(lines)
+        if log_scale:
+            self.axes_.flat[0].set_yscale("log")
+        self.figure_ = self.axes_.flat[0].figure
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        name: str | None = None,
+        log_scale: bool = False,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the curves of one fitted model.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted MLPClassifier or MLPRegressor of nbnet or of scikit-learn.
+        name : str, default=None
+            Its name in the legend; None takes that of its class.
+        log_scale, ax, **kwargs
+            As in `plot`.
+
+        Returns
+        -------
+        display : TrainingDisplay
+
+        Raises
+        ------
+        ValueError
+            If the model keeps no loss curve, as with ``solver="lbfgs"``.
+        """
+        name = type(estimator).__name__ if name is None else name
+        return cls.from_estimators({name: estimator}, log_scale=log_scale, ax=ax, **kwargs)
+
+    @classmethod
+    def from_estimators(
+        cls,
+        estimators: Mapping[str, Any] | Sequence[Any],
+        *,
+        log_scale: bool = False,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the curves of several fitted models together.
+
+        Parameters
+        ----------
+        estimators : dict of str to estimator, or sequence of estimators
+            Fitted models by name. Those of a sequence are called by their class, with a number
+            where several are of one class.
+        log_scale, ax, **kwargs
+            As in `plot`.
+
+        Returns
+        -------
+        display : TrainingDisplay
+
+        Raises
+        ------
+        ValueError
+            If there are no models, or one keeps no loss curve, as with ``solver="lbfgs"``.
+        """
+        if not isinstance(estimators, Mapping):
+            classes = [type(estimator).__name__ for estimator in estimators]
+            estimators = {
+                name if classes.count(name) == 1 else f"{name} {classes[:i].count(name) + 1}": model
+                for i, (name, model) in enumerate(zip(classes, estimators, strict=True))
+            }
+        if not estimators:
+            raise ValueError("estimators must hold at least one model, got none")
+        for name, estimator in estimators.items():
+            check_is_fitted(estimator)
+            if not hasattr(estimator, "loss_curve_"):
+                raise ValueError(
+                    f"{name} has no loss_curve_: that is kept by an MLPClassifier or MLPRegressor "
+                    f"with solver='adam' or 'sgd', got {estimator!r}"
+                )
+        display = cls(
+            loss_curves={name: model.loss_curve_ for name, model in estimators.items()},
+            validation_scores={
+                name: model.validation_scores_
+                for name, model in estimators.items()
+                if getattr(model, "validation_scores_", None)
+            },
+        )
+        return display.plot(ax, log_scale=log_scale, **kwargs)
