@@ -134,9 +134,10 @@ def _steps(caller: str, estimator: Any) -> tuple[list[_Step], int]:
             steps.append(_Step("bend", inputs, slopes=slopes))
         elif node.op != "input":
             name = f"node {i}" if node.name is None else f"node {node.name!r}"
+            kind = node.activation or node.op
             raise ValueError(
                 f"{caller} needs a piecewise-linear network: dense, maxout, add, concat and the "
-                f"activations identity, {', '.join(_SLOPES)}; {name} is {node.activation or node.op}"
+                f"activations identity, {', '.join(_SLOPES)}; {name} is {kind}"
             )
         place[node] = len(steps)
     return steps, net.n_features
