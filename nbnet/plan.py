@@ -403,6 +403,7 @@ class _Draft:
         natural: bool,
     ):
         self.lanes = lanes(dtype)
+        self.one_row = rows == 1
         self.rows = rows if natural else _round_up(rows, ROWS)
         # One row more than needed: panels then do not all start in the same cache set.
         self.panel = (self.rows + (not natural)) * self.lanes
@@ -550,9 +551,11 @@ class _Draft:
             mirror_size = _panels(block.fan_in, v) * place["columns"] * v
             place["bias"] = at + (mirror_size if narrow else panels * place["inputs"] * v)
             at = place["bias"] + panels * v
-            if steps[i].add[0] >= 0:
-                place["mirror"] = place["weights"] if narrow else mirror_at
-                mirror_at += 0 if narrow else mirror_size
+            if steps[i].add[0] >= 0 and narrow:
+                place["mirror"] = place["weights"]
+            elif steps[i].add[0] >= 0 and not self.one_row:
+                place["mirror"] = mirror_at
+                mirror_at += mirror_size
             self.places.append(place)
         for place in self.places:
             if place["mirror"] >= 0 and not place["narrow"]:
@@ -615,6 +618,7 @@ class _Draft:
                 row |= {key: place[key] for key in OP_COLUMNS if key in place}
             rows.append([row[column] for column in OP_COLUMNS])
         tasks, costs = self._tasks()
+        dense = [step for step in self._steps if step.block >= 0]  # in the order of the blocks
         height, width = TASK_COLUMNS.index("rows"), TASK_COLUMNS.index("panels")
         return Plan(
             dtype=self.dtype,
@@ -647,8 +651,8 @@ class _Draft:
                 2
                 * block.fan_in
                 * block.columns
-                * (1 + self.training * (1 + (place["mirror"] >= 0)))
-                for block, place in zip(self.blocks, self.places, strict=True)
+                * (1 + self.training + (step.add[0] >= 0))
+                for block, step in zip(self.blocks, dense, strict=True)
             ),
             _variables=tuple(self._variables),
             _steps=tuple(self._steps),

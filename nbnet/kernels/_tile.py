@@ -278,34 +278,39 @@ weighted_rows_1, weighted_rows_2, weighted_rows_3, weighted_rows_4 = (
 )
 
 
-def _row_dots_twin(a, a_at, a_panel, b, b_at, b_panel, panels, c, c_at, bias, bias_at):
+def _row_dots_twin(
+    a, a_at, a_panel, b, b_at, b_panel, panels, c, c_at, c_row, start, s_at, s_row
+):
     v = lanes(c.dtype)
     lane = np.arange(v)
     for i in range(ROWS):
-        total = bias[bias_at]
+        total = start[s_at + i * s_row]
         for p in range(panels):
             left = a[a_at + p * a_panel + i * v + lane]
             total += left @ b[b_at + p * b_panel + lane]
-        c[c_at + i * v] = total
+        c[c_at + i * c_row] = total
 
 
 @machine_code(_row_dots_twin)
-def row_dots(typingctx, a, a_at, a_panel, b, b_at, b_panel, panels, c, c_at, bias, bias_at):
-    """``ROWS`` rows of A times one vector b, plus a bias: one column of a product.
+def row_dots(
+    typingctx, a, a_at, a_panel, b, b_at, b_panel, panels, c, c_at, c_row, start, s_at, s_row
+):
+    """``c = start + A b`` for ``ROWS`` rows of A and one vector b.
 
     Lanes run over the common dimension and are added up at the end, so that a result of one column
-    does not leave V - 1 lanes idle. V numbers of b lie at ``b_at + p * b_panel`` for panel p of A.
+    does not leave V - 1 lanes idle. V numbers of b lie at ``b_at + p * b_panel`` for panel p of A,
+    those of c and `start` are `c_row` and `s_row` apart.
     """
     i64 = types.int64
-    signature = types.void(a, i64, i64, b, i64, i64, i64, c, i64, bias, i64)
+    signature = types.void(a, i64, i64, b, i64, i64, i64, c, i64, i64, start, i64, i64)
 
     def codegen(context, builder, signature, args):
         vector, v, size = _vector_of(signature.args[7].dtype)
-        a, b, c, bias = (
+        a, b, c, start = (
             context.make_array(signature.args[i])(context, builder, args[i]).data
-            for i in (0, 3, 7, 9)
+            for i in (0, 3, 7, 10)
         )
-        _, a_at, a_panel, _, b_at, b_panel, panels, _, c_at, _, bias_at = args
+        _, a_at, a_panel, _, b_at, b_panel, panels, _, c_at, c_row, _, s_at, s_row = args
         suffix = f"v{v}{'f32' if size == 4 else 'f64'}"
         fma = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix}"
@@ -330,11 +335,15 @@ def row_dots(typingctx, a, a_at, a_panel, b, b_at, b_panel, panels, c, c_at, bia
             for i in range(ROWS):
                 row = load(a, builder.add(a_row, ir.Constant(_I64, i * v)))
                 builder.store(builder.call(fma, [row, weights, builder.load(sums[i])]), sums[i])
-        first = builder.load(builder.gep(bias, [bias_at]))
         for i in range(ROWS):
+            s_i, c_i = (
+                builder.add(at, builder.mul(row, ir.Constant(_I64, i)))
+                for at, row in ((s_at, s_row), (c_at, c_row))
+            )
+            first = builder.load(builder.gep(start, [s_i]))
             # The order in which lanes are added is free: LLVM takes the quickest.
             total = builder.call(add_up, [first, builder.load(sums[i])], fastmath=("reassoc",))
-            builder.store(total, builder.gep(c, [builder.add(c_at, ir.Constant(_I64, i * v))]))
+            builder.store(total, builder.gep(c, [c_i]))
         return context.get_dummy_value()
 
     return signature, codegen

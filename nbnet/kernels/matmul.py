@@ -46,6 +46,7 @@ __all__ = [
     "narrow_affine",
     "narrow_weight_gradient",
     "panels_at_once",
+    "row_backward",
     "weight_gradient",
 ]
 
@@ -200,7 +201,7 @@ def narrow_affine(a, a_at, a_panel, r0, r1, v, b, b_at, panels, c, c_at, units, 
         for r in range(r0, r1, ROWS):
             row_dots(
                 a, a_at + r * v, a_panel, b, b_at + unit * v, DEPTH * v, panels,
-                c, c_at + r * v + unit, bias, bias_at + unit,
+                c, c_at + r * v + unit, v, bias, bias_at + unit, 0,
             )  # fmt: skip
 
 
@@ -229,6 +230,27 @@ def narrow_weight_gradient(x, x_at, panel, panels, v, d, d_at, units, depth, g, 
             weighted_rows_2(d, at, 0, x, x_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
         else:
             weighted_rows_1(d, at, 0, x, x_at, panel, depth, g, to, g_panel, zeros, 0, 0, 0)
+
+
+@kernel
+def row_backward(d, d_at, d_panel, panels, v, w, w_at, inputs, x, x_at, add):
+    """One row of ``dX = D W^T``, or of ``dX += D W^T`` if `add` is 1, from W itself.
+
+    Parameters
+    ----------
+    d, x : (work,) panels of the row's gradients at the layer's output and input, `d_panel` numbers
+        each.
+    panels : int
+        Panels of D and W.
+    v : int
+        Width of a panel.
+    w : flat panels of W, `inputs` rows each; a multiple of ``ROWS``.
+    """
+    for i in range(0, inputs, ROWS):
+        at = x_at + (i // v) * d_panel + i % v
+        row_dots(
+            w, w_at + i * v, inputs * v, d, d_at, d_panel, panels, x, at, 1, x, add * at, add
+        )
 
 
 @kernel

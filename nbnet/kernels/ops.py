@@ -70,7 +70,7 @@ from nbnet.kernels.layout import (
     WEIGHTS,
     WIDTH,
 )
-from nbnet.kernels.matmul import add_rows, affine, narrow_affine
+from nbnet.kernels.matmul import add_rows, affine, narrow_affine, row_backward
 
 __all__ = ["OPS", "Op", "backward", "data_row", "forward"]
 
@@ -226,6 +226,12 @@ def dense_backward(op, nodes, work, panel, v, r0, r1, params):
     """Of all three dense ops: what is narrow has its weights where others have their mirror."""
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
     add = op[ADD_0]  # start from the gradient so far, or from the zeros at the head of `work`
+    if op[MIRROR] < 0:
+        row_backward(
+            work, out[DELTA], panel, out[PANELS], v, params, op[WEIGHTS], op[INPUTS],
+            work, x[DELTA], add,
+        )  # fmt: skip
+        return
     affine(
         work, out[DELTA], panel, r0, r1, v, params, op[MIRROR], op[COLUMNS] * v, x[PANELS],
         op[COLUMNS] // DEPTH, work, x[DELTA], work, add * x[DELTA], add * v, add * panel,
