@@ -528,6 +528,15 @@ class Network:
             How the data flow, with shapes and numbers of parameters; the way back from the cost J,
             with the Jacobian product on each edge; or the whole cost with weight decay, in which
             each parameter is a node of its own. (Goodfellow et al., 2016, section 6.5.)
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ValueError
+            If there is no such view.
         """
         return picture.mermaid(picture.diagram(self.nodes, self.blocks, view))
 

@@ -641,7 +641,7 @@ class Drawing(str):
         return str(self)
 
     def _repr_html_(self) -> str:
-        return f'<div style="overflow:auto;max-height:64em">{self}</div>'
+        return f'<div style="overflow:auto;max-height:90em">{self}</div>'
 
 
 def _text(x: float, y: float, text: str, size: float, extra: str = "") -> str:
