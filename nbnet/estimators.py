@@ -777,13 +777,11 @@ class _BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         network = self._fitted_network()
         return network, self._packed(network).copy()
 
-    def _run(self, X: Any, **what: Any) -> np.ndarray:
+    def _run(self, network: Network, X: Any, **what: Any) -> np.ndarray:
         """`Network.forward` of the fitted network."""
-        check_is_fitted(self, "coefs_")
         X = validate_data(
             self, X, accept_sparse="csr", order="C", dtype=(np.float64, np.float32), reset=False
         )
-        network = self._fitted_network()
         params = self._packed(network)
         if X.dtype != params.dtype:  # one of them is float64
             params = params.astype(np.float64, copy=False)
@@ -792,7 +790,7 @@ class _BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     def _outputs(self, X: Any) -> np.ndarray:
         """Compute outputs (N, R) behind the inverse link: probabilities or predicted values."""
         check_is_fitted(self, "coefs_")
-        return self._run(X, loss=self._loss())
+        return self._run(self._fitted_network(), X, loss=self._loss())
 
     def transform(self, X: Any, layer: int | str = -1) -> np.ndarray:
         """Compute the activations of a hidden layer: the features that the network has learned.
@@ -815,8 +813,9 @@ class _BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         """
         check_is_fitted(self, "coefs_")
         node: Any = layer
+        network = self._fitted_network()
         if not isinstance(layer, str):
-            hidden = _hidden_layers(self._fitted_network())
+            hidden = _hidden_layers(network)
             if isinstance(layer, bool) or not isinstance(layer, Integral):
                 raise TypeError(f"layer must be an integer or the name of a node, got {layer!r}")
             if not -len(hidden) <= layer < len(hidden):
@@ -831,7 +830,7 @@ class _BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
                 f"layer must be -1 where set_output asks for a data frame, whose columns "
                 f"get_feature_names_out names; got {layer!r}"
             )
-        return self._run(X, node=node)
+        return self._run(network, X, node=node)
 
     @property
     def _n_features_out(self) -> int:

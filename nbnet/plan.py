@@ -648,10 +648,7 @@ class _Draft:
                 self.lanes * int((tasks[:, width] * tasks[:, height]).max(initial=1)),
             ),
             operations=sum(
-                2
-                * block.fan_in
-                * block.columns
-                * (1 + self.training + (step.add[0] >= 0))
+                2 * block.fan_in * block.columns * (1 + self.training + (step.add[0] >= 0))
                 for block, step in zip(self.blocks, dense, strict=True)
             ),
             _variables=tuple(self._variables),

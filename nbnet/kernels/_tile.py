@@ -278,9 +278,7 @@ weighted_rows_1, weighted_rows_2, weighted_rows_3, weighted_rows_4 = (
 )
 
 
-def _row_dots_twin(
-    a, a_at, a_panel, b, b_at, b_panel, panels, c, c_at, c_row, start, s_at, s_row
-):
+def _row_dots_twin(a, a_at, a_panel, b, b_at, b_panel, panels, c, c_at, c_row, start, s_at, s_row):
     v = lanes(c.dtype)
     lane = np.arange(v)
     for i in range(ROWS):

@@ -248,9 +248,7 @@ def row_backward(d, d_at, d_panel, panels, v, w, w_at, inputs, x, x_at, add):
     """
     for i in range(0, inputs, ROWS):
         at = x_at + (i // v) * d_panel + i % v
-        row_dots(
-            w, w_at + i * v, inputs * v, d, d_at, d_panel, panels, x, at, 1, x, add * at, add
-        )
+        row_dots(w, w_at + i * v, inputs * v, d, d_at, d_panel, panels, x, at, 1, x, add * at, add)
 
 
 @kernel
