@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import Any, Literal, Self, overload
 
 import numpy as np
@@ -94,7 +94,7 @@ class _Step:
     def functions(self, z: np.ndarray) -> np.ndarray:
         """The K maps (..., width, K) of which each unit takes one."""
         if self.slopes is None:
-            return z.reshape(*z.shape[:-1], -1, self.pieces)
+            return z.reshape(*z.shape[:-1], z.shape[-1] // self.pieces, self.pieces)
         return z[..., None] * self.slopes
 
     def rivals(self, z: np.ndarray) -> np.ndarray:
@@ -200,7 +200,7 @@ class _Intervals:
 
     def neighbours(self) -> np.ndarray:
         """Pairs of cells (E, 2) with an end in common."""
-        return np.array(list(pairwise(range(len(self.ends) - 1)))).reshape(-1, 2)
+        return np.stack([np.arange(len(self.ends) - 2), np.arange(1, len(self.ends) - 1)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -571,14 +571,13 @@ def _pyplot(caller: str) -> Any:
 
 
 def _panels(
-    caller: str, ax: Any, n: int, n_cols: int, size: tuple[float, float], projection: str | None
+    plt: Any, ax: Any, n: int, n_cols: int, size: tuple[float, float], projection: str | None
 ) -> tuple[Any, np.ndarray]:
     """Axes for `n` panels: the axes around them or None, and the panels in rows and columns.
 
     As scikit-learn's PartialDependenceDisplay does: None makes a figure, one axes is filled with
     panels, several are the panels. A single panel is the axes itself.
     """
-    plt = _pyplot(caller)
     if ax is not None and not isinstance(ax, plt.Axes):
         panels = np.asarray(ax, dtype=object)
         if panels.size != n:
@@ -701,10 +700,10 @@ class HiddenUnitDisplay:
         if plot_method not in _PLOT_METHODS:
             raise ValueError(f"plot_method must be one of {_PLOT_METHODS}, got {plot_method!r}")
         projection = "3d" if plot_method == "plot_surface" else None
+        plt = _pyplot("HiddenUnitDisplay.plot")
         n_panels = len(self.activations)
-        self.ax_, self.axes_ = _panels(
-            "HiddenUnitDisplay.plot", ax, n_panels, n_cols, (2.6, 2.4), projection
-        )
+        size = (3.2, 3.0) if projection else (2.6, 2.4)
+        self.ax_, self.axes_ = _panels(plt, ax, n_panels, n_cols, size, projection)
         panels = [panel for panel in self.axes_.flat if panel is not None]
         if projection and not all(hasattr(panel, "plot_surface") for panel in panels):
             raise ValueError("plot_method='plot_surface' needs axes made with projection='3d'")
@@ -712,10 +711,10 @@ class HiddenUnitDisplay:
         if low == high:  # dead units all: any range will do, but none at all will not
             high = low + 1
         style: dict[str, Any] = {"vmin": low, "vmax": high}
-        if not {"colors", "color"} & set(kwargs):
+        if not {"colors", "color", "cmap"} & set(kwargs):
             style["cmap"] = "viridis"
         if plot_method in ("contourf", "contour"):
-            style["levels"] = np.linspace(low, high, 13)
+            style["levels"] = plt.MaxNLocator(12).tick_values(low, high)
         self.surfaces_ = []
         for panel, unit, activation in zip(panels, self.units, self.activations, strict=True):
             draw = getattr(panel, plot_method)
@@ -723,11 +722,18 @@ class HiddenUnitDisplay:
             panel.set(title=f"unit {unit}", xlabel=self.xlabel or "", ylabel=self.ylabel or "")
             if projection:
                 panel.set_zlim(low, high)
-            elif self.ax_ is not None:
-                panel.label_outer()
+                panel.set_box_aspect(None, zoom=0.85)  # leaves room for the labels
         self.figure_ = panels[0].figure
         self.colorbar_ = None
         if self.ax_ is not None and not projection:
+            n_cols = self.axes_.shape[1]
+            for i, panel in enumerate(panels):  # labels at the left and at the foot of each column
+                if i % n_cols:
+                    panel.set_ylabel("")
+                    panel.tick_params(labelleft=False)
+                if i + n_cols < n_panels:
+                    panel.set_xlabel("")
+                    panel.tick_params(labelbottom=False)
             self.colorbar_ = self.figure_.colorbar(self.surfaces_[0], ax=panels, label="activation")
         return self
 
@@ -898,9 +904,8 @@ class TrainingDisplay:
         """
         scores = self.validation_scores or {}
         n_panels = 2 if scores else 1
-        self.ax_, self.axes_ = _panels(
-            "TrainingDisplay.plot", ax, n_panels, n_panels, (5.0, 3.6), None
-        )
+        plt = _pyplot("TrainingDisplay.plot")
+        self.ax_, self.axes_ = _panels(plt, ax, n_panels, n_panels, (5.0, 3.6), None)
         # The same model, the same colour in both panels, whichever of them have scores.
         colors = {name: f"C{i % 10}" for i, name in enumerate(self.loss_curves)}
         self.lines_ = []
