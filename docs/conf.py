@@ -1,6 +1,8 @@
 import tomllib
 from pathlib import Path
 
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
 from sphinx_gallery.sorting import ExplicitOrder
 
 _project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
@@ -92,5 +94,22 @@ def _skip_what_is_scikit_learns(app, what, name, obj, skip, options):
     return True if module.startswith("sklearn.") else None
 
 
+class Picture(SphinxDirective):
+    """Code, and below it the picture that its last line makes."""
+
+    has_content = True
+
+    def run(self):
+        *lines, last = self.content
+        names = {}
+        exec("\n".join(lines), names)
+        code = "\n".join(self.content)
+        return [
+            nodes.literal_block(code, code, language="python"),
+            nodes.raw("", eval(last, names)._repr_html_(), format="html"),
+        ]
+
+
 def setup(app):
+    app.add_directive("picture", Picture)
     app.connect("autodoc-skip-member", _skip_what_is_scikit_learns)

@@ -38,7 +38,8 @@ def test_pages_and_pictures_of_the_gallery_are_those_of_an_example(path):
 def test_code_blocks_run(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": path.stem}
-    for block in re.findall(r"^```python\n(.*?)^```", read(path), re.MULTILINE | re.DOTALL):
+    blocks = re.findall(r"^```(?:python|\{picture\})\n(.*?)^```", read(path), re.M | re.S)
+    for block in blocks:
         exec(compile(block, str(path), "exec"), namespace)
 
 
