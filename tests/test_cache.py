@@ -28,9 +28,9 @@ warnings.simplefilter("ignore")  # convergence
 FIT_EVERYTHING = f"""{COUNT_COMPILES}
 import scipy.sparse
 from nbnet import MLPClassifier, MLPRegressor, graph
+from nbnet.estimators import REGRESSION_LOSSES
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
-from nbnet.network import Network
 
 X = np.random.default_rng(0).random((40, 3))
 y = np.arange(40) % 3
@@ -42,14 +42,25 @@ for activation in [*ACTIVATIONS, "maxout"]:
     model = MLPClassifier(5, activation, max_iter=2).fit(X.astype(np.float32), y)
     model.predict(X.astype(np.float32))
     MLPClassifier(5, activation, max_iter=2).fit(scipy.sparse.csr_array(X), y).predict(X)
-for loss in ["squared_error", "absolute_error", "poisson"]:
-    MLPRegressor(loss, early_stopping=True, max_iter=2).fit(X, y).predict(X)
+for loss in REGRESSION_LOSSES:
+    for data in (X, X.astype(np.float32), scipy.sparse.csr_array(X)):
+        MLPRegressor(loss, early_stopping=True, max_iter=2).fit(data, y).predict(data)
+MLPRegressor("gaussian", covariance="full", max_iter=2).fit(X, X).predict(X, return_cov=True)
+MLPClassifier(loss="pinned_log_loss", max_iter=2).fit(X, y).predict(X)
+body = lambda x: graph.add(graph.relu(graph.dense(x, 3)), graph.maxout(x, 3, pieces=4), x)
+for Estimator in (MLPClassifier, MLPRegressor):
+    for data in (X, X.astype(np.float32), scipy.sparse.csr_array(X)):
+        model = Estimator(architecture=body, max_iter=2).fit(data, y)
+        model.predict(data)
+        model.transform(data, layer=0)
+        network, params = model.to_network()
+        network.jacobian(params, data)
 MLPClassifier(max_iter=2).fit(X, y > 0).predict(X)
 MLPClassifier().partial_fit(X, y, classes=[0, 1, 2], sample_weight=X[:, 0])
 
 x = graph.input(3)
 h = graph.maxout(x, 3, pieces=2)
-network = Network(graph.dense(graph.concat(graph.add(h, x), graph.multiply(h, x)), 2))
+network = graph.Network(graph.dense(graph.concat(graph.add(h, x), graph.multiply(h, x)), 2))
 params = network.init(random_state=0)
 for name, row in LOSSES.items():
     target = (y[:, None] > 0) * np.ones((1, 1 if row.integer_targets else row.n_targets(2)))
