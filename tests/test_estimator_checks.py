@@ -4,8 +4,16 @@ import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 from nbnet import MLPClassifier, MLPRegressor
+from nbnet import graph as g
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def residual(x):
+    """A body with two paths from its first layer to its last."""
+    h = g.tanh(g.dense(x, 20))
+    return g.tanh(g.add(h, g.dense(h, 20)))
+
 
 # Small enough to be quick, trained for long enough to learn what the checks ask for.
 CONFIGURATIONS = [
@@ -21,7 +29,23 @@ CONFIGURATIONS = [
     MLPRegressor("poisson", 20, solver="lbfgs", max_iter=50),
     MLPRegressor("squared_error", 20, "maxout", solver="lbfgs", max_iter=50),
     MLPRegressor("squared_error", 20, "tanh", solver="sgd", learning_rate_init=0.1, max_iter=50),
+    MLPRegressor("quantile", 20, quantile=0.6, max_iter=60, learning_rate_init=0.01),
+    MLPRegressor("huber", 20, huber_delta=0.5, solver="lbfgs", max_iter=50),
+    MLPRegressor("gaussian", 20, max_iter=60, learning_rate_init=0.01),
+    # tanh: the checks' features near 100 would be the logarithms of scales
+    MLPRegressor("gaussian", 20, "tanh", covariance="full", solver="lbfgs", max_iter=50),
+    MLPRegressor("laplace", 20, max_iter=60, learning_rate_init=0.01),
+    MLPClassifier(20, loss="pinned_log_loss", max_iter=60, learning_rate_init=0.01),
+    MLPClassifier(architecture=residual, max_iter=60, learning_rate_init=0.01),
+    MLPRegressor(architecture=residual, solver="lbfgs", max_iter=50),
 ]
+
+
+def test_every_loss_is_checked():
+    for estimator in (MLPClassifier, MLPRegressor):
+        (losses,) = (sorted(c.options) for c in estimator._parameter_constraints["loss"])
+        checked = {c.loss for c in CONFIGURATIONS if type(c) is estimator}
+        assert sorted(checked) == losses
 
 
 @parametrize_with_checks(CONFIGURATIONS)
