@@ -1,4 +1,8 @@
-"""A grid search over layers, activations and maxout pieces that finishes in seconds.
+"""
+Grid search
+===========
+
+A search over layers, activations and maxout pieces that finishes in seconds::
 
     pip install . && python examples/grid_search.py
 

@@ -1,4 +1,8 @@
-"""Numbers, categories and missing values: one pipeline, cross-validated.
+"""
+Mixed columns, missing values
+=============================
+
+Numbers, categories and missing values in one pipeline, cross-validated::
 
     pip install . pandas && python examples/mixed_columns.py
 

@@ -1,4 +1,8 @@
-"""Learn from a file that is never in memory as a whole: `partial_fit`, chunk by chunk.
+"""
+Out-of-core learning
+====================
+
+Learn from a file that is never in memory as a whole, by `partial_fit`, chunk by chunk::
 
     pip install . && python examples/out_of_core.py
 

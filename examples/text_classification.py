@@ -1,4 +1,8 @@
-"""Classify sparse text: real sentences, TF-IDF, and an honest look at the linear model.
+"""
+Sparse text
+===========
+
+Classify real sentences by TF-IDF, with an honest look at the linear model::
 
     pip install . && python examples/text_classification.py
 
