@@ -22,6 +22,7 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates", "auto_examples/*.ipynb"]
 
+default_role = "literal"
 myst_enable_extensions = ["attrs_block", "dollarmath"]
 myst_heading_anchors = 3
 autodoc_typehints = "none"  # the docstrings say it
