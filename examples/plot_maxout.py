@@ -1,9 +1,9 @@
-"""
+r"""
 Maxout: a unit that learns its activation function
 ==================================================
 
 A maxout unit takes the largest of K affine maps of its input,
-:math:`h = \\max_k (w_k^\\top x + b_k)`. With two pieces it *is* a ReLU, a leaky ReLU or an absolute
+:math:`h = \max_k (w_k^\top x + b_k)`. With two pieces it *is* a ReLU, a leaky ReLU or an absolute
 value, depending on its weights; with more it is any convex function, as closely as there are
 pieces. (Goodfellow et al., 2016, section 6.3.1; Goodfellow et al., "Maxout networks", 2013.)
 """
@@ -58,8 +58,8 @@ plt.show()
 # -----------------
 # One unit of K pieces, fitted to a convex function. K straight sides follow a smooth curve with an
 # error, in the mean of squares, that falls as :math:`K^{-4}`, if they are where they are needed. A
-# piece that is nowhere the largest gets no gradient and stays out of use, so the start matters: here
-# the pieces start as tangents of a flatter parabola, where each of them is the largest somewhere.
+# piece that is nowhere the largest gets no gradient and stays out of use, so the start matters:
+# here the pieces start as tangents of a flatter parabola, where each is the largest somewhere.
 # ``warm_start`` lets a fit go on from weights set by hand, with small steps first.
 
 warnings.simplefilter("ignore", ConvergenceWarning)  # small steps end when their number is up
