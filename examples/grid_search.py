@@ -1,8 +1,8 @@
 """
-Grid search
-===========
+Grid search over architectures
+==============================
 
-A search over layers, activations and maxout pieces that finishes in seconds::
+Layers, activations and maxout pieces, compared in seconds::
 
     pip install . && python examples/grid_search.py
 

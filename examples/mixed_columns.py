@@ -1,8 +1,8 @@
 """
-Mixed columns, missing values
-=============================
+Mixed columns and missing values
+================================
 
-Numbers, categories and missing values in one pipeline, cross-validated::
+Numbers, categories and gaps in one pipeline, cross-validated::
 
     pip install . pandas && python examples/mixed_columns.py
 

@@ -1,8 +1,8 @@
 """
-Out-of-core learning
+Learning out of core
 ====================
 
-Learn from a file that is never in memory as a whole, by `partial_fit`, chunk by chunk::
+Learn from a file that is never in memory as a whole: `partial_fit`, chunk by chunk::
 
     pip install . && python examples/out_of_core.py
 

@@ -112,10 +112,10 @@ assert max(pinball["gaussian"], pinball["quantile"]) < pinball["constant width"]
 # What a constant width hides
 # ---------------------------
 #
-# Coverage over all patients is near 90% for all three; a little below, for training rows look easier
-# than new ones are. But a width made for the average patient suits nobody. For those who are
-# predicted to do well it is far too wide, down to values below 0 that do not exist; for those at
-# the other end it is too narrow.
+# Coverage over all patients is near 90% for all three; a little below, for training rows look
+# easier than new ones are. But a width made for the average patient suits nobody. For those who
+# are predicted to do well it is far too wide, down to values below 0 that do not exist; for those
+# at the other end it is too narrow.
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.8), sharex=True, sharey=True, layout="constrained")
 once = slice(len(y))  # the first of the two repetitions: each patient once

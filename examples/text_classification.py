@@ -1,8 +1,8 @@
 """
-Sparse text
-===========
+Classifying text
+================
 
-Classify real sentences by TF-IDF, with an honest look at the linear model::
+Real sentences, a sparse matrix, and an honest look at the linear model::
 
     pip install . && python examples/text_classification.py
 
