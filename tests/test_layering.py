@@ -33,6 +33,7 @@ ORDER = (
     "nbnet.network",
     "nbnet.graph",
     "nbnet.training",
+    "nbnet.base",
     "nbnet.estimators",
     "nbnet.inspection",
     "nbnet.warmup",
