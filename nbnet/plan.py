@@ -12,7 +12,7 @@ Two layouts of the same P parameters meet here:
     Panels of V columns, rows and columns padded with zeros, maxout pieces piece by piece (see
     `nbnet.kernels._tile` and `nbnet.kernels.ops`), and behind it the ``mirror``: the transposed
     matrices in panels too, for the way back. Of a matrix with few columns there is the transposed
-    one alone (see `nbnet.kernels.matmul`).
+    one alone, and for batches of one row there is no mirror (see `nbnet.kernels.matmul`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from numba import njit
 
 from nbnet.kernels import _tile, matmul, optimizers
 from nbnet.kernels.layout import HEAD, NODE_COLUMNS, OP_COLUMNS, RATES, TASK_COLUMNS
-from nbnet.kernels.optimizers import OPTIMIZERS
+from nbnet.kernels.optimizers import ADAM, OPTIMIZERS
 from nbnet.kernels.step import _add_penalty, _transpose
 
 DTYPES = (np.float32, np.float64)
@@ -91,11 +91,27 @@ def test_row_dots_tile(dtype, n_panels):
     b, bias = rng.standard_normal(n_panels * v).astype(dtype), np.array([3, 0.5], dtype=dtype)
     for function in (called(_tile.row_dots), _tile._row_dots_twin):
         c = np.full(rows * v, 7.0, dtype=dtype)
-        function(panels(a, rows), 0, rows * v, b, 0, v, n_panels, c, 2, bias, 1)
+        function(panels(a, rows), 0, rows * v, b, 0, v, n_panels, c, 2, v, bias, 1, 0)
         column = c.reshape(rows, v)[:, 2]
         tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype] * 10}
         np.testing.assert_allclose(column, a @ b + dtype(0.5), **tolerance)
         assert (np.delete(c.reshape(rows, v), 2, axis=1) == 7).all()
+        row = np.arange(2 + rows, dtype=dtype)  # starts from itself, side by side
+        function(panels(a, rows), 0, rows * v, b, 0, v, n_panels, row, 2, 1, row, 2, 1)
+        np.testing.assert_allclose(row, np.arange(2 + rows) + np.r_[0, 0, a @ b], **tolerance)
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_outer_rows_tile(dtype):
+    v, rows, rng = _tile.lanes(dtype), _tile.ROWS, np.random.default_rng(0)
+    x, d = rng.standard_normal((2, 3 + max(rows, v))).astype(dtype)
+    for function in (called(_tile.outer_rows), _tile._outer_twin):
+        g = np.full((rows + 2) * v, 7.0, dtype=dtype)
+        function(x, 1, d, 2, g, v)
+        block = g.reshape(-1, v)
+        np.testing.assert_array_equal(block[1:-1], np.outer(x[1 : 1 + rows], d[2 : 2 + v]))
+        assert (block[[0, -1]] == 7).all(), "wrote past its tile"
 
 
 @pytest.mark.uncompiled
@@ -232,6 +248,37 @@ def test_affine_and_weight_gradient(dtype, columns):
 
 
 @pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", [1, 16, 33])
+@pytest.mark.parametrize("add", [0, 1])
+def test_row_backward_and_weight_gradient(dtype, columns, add):
+    v, rng = _tile.lanes(dtype), np.random.default_rng(columns)
+    inputs = 2 * v + _tile.ROWS
+    x, dx = rng.standard_normal((2, 1, inputs)).astype(dtype)
+    w = rng.standard_normal((inputs, columns)).astype(dtype)
+    d = rng.standard_normal((1, columns)).astype(dtype)
+    rows, n = 3, -(-columns // v)  # of which one is used
+    # Both nodes in one buffer, behind the row of zeros from which sums start.
+    work = np.r_[np.zeros(v, dtype=dtype), panels(d, rows), panels(dx, rows)]
+    x_at = v + n * rows * v
+    called(matmul.row_backward)(
+        work, v, rows * v, n, v, panels(w, inputs), 0, inputs, work, x_at, add
+    )
+    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype] * 10}
+    got = matrix(work[x_at:], rows, inputs)
+    np.testing.assert_allclose(got[:1], add * dx + d @ w.T, **tolerance)
+    assert (got[1:] == 0).all()
+
+    i0, high = _tile.ROWS, 2 * _tile.ROWS
+    g = np.full(n * high * v, 7.0, dtype=dtype)
+    called(matmul.row_weight_gradient)(
+        panels(x, rows), 0, rows * v, i0, i0 + high, v, panels(d, rows), 0, n, g, high * v
+    )
+    expected = np.outer(x[0, i0 : i0 + high], d[0])
+    np.testing.assert_array_equal(matrix(g, high, columns), expected)
+
+
+@pytest.mark.uncompiled
 def test_panels_at_once_covers_and_leaves_no_single_panel_behind_three():
     panels_at_once = called(matmul.panels_at_once)
     for total in range(1, 40):
@@ -320,6 +367,19 @@ def test_update_touches_its_run_alone(name):
     for slot in state.reshape(row.slots, p):
         assert (slot[untouched] == 1).all()
         assert (slot[at : at + n] != 1).all()
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_moment_without_gradient_fades_to_zero_before_it_is_denormal(dtype):
+    params, state, hyper = np.ones(3, dtype), np.zeros(6, dtype), np.zeros(optimizers.HYPER, dtype)
+    state[:3] = dtype(1e3) * np.finfo(dtype).tiny, 1e-3, np.nan
+    called(optimizers.prepare)(ADAM, 0.1, np.array([0.9, 0.999, 1e-8]), 1.0, hyper)
+    called(optimizers.update)(ADAM, params, np.zeros(3, dtype), state, 0, 3, hyper)
+    assert state[0] == 0
+    assert state[1] == pytest.approx(9e-4)
+    assert np.isnan(state[2]), "NaN keeps its meaning"
+    assert params[0] == 1
 
 
 def test_layout_tables_name_each_column_once():

@@ -150,14 +150,16 @@ def test_sparse_rows_of_every_kind_train_as_dense_ones(variant):
     assert_close(sparse.params, dense.params)
 
 
-def test_a_graph_with_every_op():
+@pytest.mark.parametrize("batch_size", [1, 33])
+def test_a_graph_with_every_op(batch_size):
     x = g.input(5, name="x")
     a = g.tanh(g.dense(x, 7, name="a"))
     b = g.maxout(x, 7, pieces=3, name="b")
     h = g.add(g.multiply(a, b), g.multiply(a, a), b)
-    output = g.dense(g.concat(h, x, g.softplus(h)), 3, name="output")
-    check(output, 100, 3, 33, "adam", {}, tolerance=1e-9)
-    check(output, 100, 3, 33, "sgd", {}, tolerance=1e-9, sparse=True)
+    c = g.softplus(g.dense(h, 70, name="c"))
+    output = g.dense(g.concat(h, x, c), 3, name="output")
+    check(output, 100, 3, batch_size, "adam", {}, tolerance=1e-9)
+    check(output, 100, 3, batch_size, "sgd", {}, tolerance=1e-9, sparse=True)
 
 
 def test_golden_curve_of_a_maxout_network():

@@ -41,6 +41,7 @@ __all__ = [
     "copy_row",
     "gather_rows",
     "lanes",
+    "outer_rows",
     "pause",
     "prefetch",
     "product_1",
@@ -92,6 +93,13 @@ def _vector_of(dtype):
     size = dtype.bitwidth // 8
     v = VECTOR_BYTES // size
     return ir.VectorType(number, v), v, size
+
+
+def _broadcast(builder, number, vector):
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.Constant(_I32, 0))
+    zeros = ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(first, undefined, zeros)
 
 
 def _product_twin(transposed, n_panels, rows=ROWS):
@@ -208,12 +216,6 @@ def _emit_product(module, name, dtype, transposed, n_panels, rows):
     def load(at):
         return builder.load(builder.bitcast(at, vector.as_pointer()), align=size)
 
-    def broadcast(scalar):
-        undefined = ir.Constant(vector, ir.Undefined)
-        first = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
-        zeros = ir.Constant(ir.VectorType(_I32, v), [0] * v)
-        return builder.shuffle_vector(first, undefined, zeros)
-
     tile = [(i, p) for i in range(rows) for p in range(n_panels)]
     first = {
         (i, p): load(
@@ -249,7 +251,7 @@ def _emit_product(module, name, dtype, transposed, n_panels, rows):
         b_row = [load(builder.gep(column, [step])) for column in b_columns]
         for i in range(rows):
             a_at = const(u * v + i) if transposed else const(i * v + u)
-            a_number = broadcast(builder.load(builder.gep(a_group, [a_at])))
+            a_number = _broadcast(builder, builder.load(builder.gep(a_group, [a_at])), vector)
             for p in range(n_panels):
                 current[i, p] = builder.call(fma, [a_number, b_row[p], current[i, p]])
     following = builder.add(group, const(1))
@@ -347,6 +349,37 @@ def row_dots(
     return signature, codegen
 
 
+def _outer_twin(x, x_at, d, d_at, g, g_at):
+    v = lanes(g.dtype)
+    g[g_at : g_at + ROWS * v] = np.outer(x[x_at : x_at + ROWS], d[d_at : d_at + v]).ravel()
+
+
+@machine_code(_outer_twin)
+def outer_rows(typingctx, x, x_at, d, d_at, g, g_at):
+    """``G = x d^T`` for ``ROWS`` numbers of x and V of d: a tile of the gradient of one row."""
+    i64 = types.int64
+
+    def codegen(context, builder, signature, args):
+        vector, v, size = _vector_of(signature.args[4].dtype)
+        x, d, g = (
+            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 4)
+        )
+        _, x_at, _, d_at, _, g_at = args
+
+        def vector_at(pointer, at):
+            return builder.bitcast(builder.gep(pointer, [at]), vector.as_pointer())
+
+        right = builder.load(vector_at(d, d_at), align=size)
+        for i in range(ROWS):
+            number = builder.load(builder.gep(x, [builder.add(x_at, ir.Constant(_I64, i))]))
+            product = builder.fmul(_broadcast(builder, number, vector), right)
+            to = vector_at(g, builder.add(g_at, ir.Constant(_I64, i * v)))
+            builder.store(product, to, align=size)
+        return context.get_dummy_value()
+
+    return types.void(x, i64, d, i64, g, i64), codegen
+
+
 def _gather_twin(x, indices, begin, end, w, w_at, z, z_at):
     v = lanes(z.dtype)
     for k in range(begin, end):
@@ -424,10 +457,7 @@ class _Nonzeros:
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(self.vector, [self.vector] * 3), name
         )
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        first = builder.insert_element(undefined, number, ir.Constant(_I32, 0))
-        zeros = ir.Constant(ir.VectorType(_I32, self.v), [0] * self.v)
-        return builder.call(function, [builder.shuffle_vector(first, undefined, zeros), a, b])
+        return builder.call(function, [_broadcast(builder, number, self.vector), a, b])
 
     @contextmanager
     def each(self):
@@ -457,14 +487,7 @@ def copy_row(typingctx, x, x_at, n, to, at):
         vector, v, size = _vector_of(signature.args[3].dtype)
         mask = ir.VectorType(ir.IntType(1), v)
         counts = ir.VectorType(_I64, v)
-        first = builder.insert_element(
-            ir.Constant(counts, ir.Undefined), args[2], ir.Constant(_I32, 0)
-        )
-        n = builder.shuffle_vector(
-            first,
-            ir.Constant(counts, ir.Undefined),
-            ir.Constant(ir.VectorType(_I32, v), [0] * v),
-        )
+        n = _broadcast(builder, args[2], counts)
         load = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(vector, [vector.as_pointer(), _I32, mask, vector]),

@@ -21,7 +21,7 @@ OP_COLUMNS = (
     "first",  # concat: first output column
     "weights",  # offsets: parameters,
     "bias",
-    "mirror",  # and transposed weights, -1 if never needed, = weights if narrow
+    "mirror",  # and transposed weights, -1 if there are none, = weights if narrow
     "inputs",  # rows of the weight matrix, padded
     "columns",  # its columns, padded: rows of the transposed copy
 )

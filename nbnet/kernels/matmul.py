@@ -12,6 +12,9 @@ gradient     dW = X^T dZ              rows of the batch
 (a bias row, zeros, or the result so far) is an argument. Three panels are taken at a time as long
 as that leaves no single one over: 4 = 2 + 2.
 
+For batches of one row, to refresh the transposed copy costs more than it saves. There is none:
+`row_backward` takes dot products with the rows of W. `row_weight_gradient` has nothing to sum.
+
 A layer of one to ``DEPTH`` units, such as the output of a binary classifier, would leave most of a
 vector idle. Its weights are kept as the transposed copy alone (see `nbnet.plan`), lanes run over
 its inputs: `narrow_affine`, `narrow_weight_gradient`. The way back is `affine`, as for all.
@@ -21,6 +24,7 @@ from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import (
     DEPTH,
     ROWS,
+    outer_rows,
     product_1,
     product_2,
     product_3,
@@ -47,6 +51,7 @@ __all__ = [
     "narrow_weight_gradient",
     "panels_at_once",
     "row_backward",
+    "row_weight_gradient",
     "weight_gradient",
 ]
 
@@ -236,6 +241,8 @@ def narrow_weight_gradient(x, x_at, panel, panels, v, d, d_at, units, depth, g, 
 def row_backward(d, d_at, d_panel, panels, v, w, w_at, inputs, x, x_at, add):
     """One row of ``dX = D W^T``, or of ``dX += D W^T`` if `add` is 1, from W itself.
 
+    Sums start from dX so far, or from the zero at the head of its buffer.
+
     Parameters
     ----------
     d, x : (work,) panels of the row's gradients at the layer's output and input, `d_panel` numbers
@@ -249,6 +256,15 @@ def row_backward(d, d_at, d_panel, panels, v, w, w_at, inputs, x, x_at, add):
     for i in range(0, inputs, ROWS):
         at = x_at + (i // v) * d_panel + i % v
         row_dots(w, w_at + i * v, inputs * v, d, d_at, d_panel, panels, x, at, 1, x, add * at, add)
+
+
+@kernel
+def row_weight_gradient(x, x_at, panel, i0, i1, v, d, d_at, panels, g, g_panel):
+    """`weight_gradient` of one row, for any number of panels; the result lies from ``g[0]``."""
+    for p in range(panels):
+        for i in range(i0, i1, ROWS):
+            at = x_at + (i // v) * panel + i % v
+            outer_rows(x, at, d, d_at + p * panel, g, p * g_panel + (i - i0) * v)
 
 
 @kernel

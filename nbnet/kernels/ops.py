@@ -226,7 +226,7 @@ def dense_backward(op, nodes, work, panel, v, r0, r1, params):
     """Of all three dense ops: what is narrow has its weights where others have their mirror."""
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
     add = op[ADD_0]  # start from the gradient so far, or from the zeros at the head of `work`
-    if op[MIRROR] < 0:
+    if op[MIRROR] < 0:  # a batch of one row
         row_backward(
             work, out[DELTA], panel, out[PANELS], v, params, op[WEIGHTS], op[INPUTS],
             work, x[DELTA], add,

@@ -11,6 +11,11 @@ gradient     g      sums the gradient and leaves p alone: for L-BFGS and for loo
 with lr_t = lr sqrt(1 - b2^t) / (1 - b1^t). (Goodfellow et al., 2016, section 8.3 and 8.5; Kingma
 and Ba, 2015. As in scikit-learn, eps is added after the bias correction of the step size.)
 
+The weights of a silent unit get no gradient, so that their m shrinks by b1 a step until it is
+denormal. A vector that holds such a number takes up to twice as long, and in batches of one row
+half of all vectors did. Adam sets m to zero before that, below the smallest normal number over the
+rounding error of 1: too little to move a parameter, even divided by the usual eps.
+
 To add one: its row in ``OPTIMIZERS``, its branch in `prepare` (what depends on the step alone, in
 double precision, once a step) and in `update` (a plain loop; it runs over a tile of parameters
 whose gradient still lies in the first-level cache).
@@ -77,6 +82,7 @@ def prepare(code, learning_rate, settings, t, hyper):
         hyper[3] = beta_2
         hyper[4] = 1.0 - beta_2
         hyper[5] = settings[2]
+        hyper[6] = 1e-31 if hyper.itemsize == 4 else 1e-292
 
 
 @kernel
@@ -107,9 +113,11 @@ def update(code, params, gradient, state, at, slot, hyper):
     elif code == ADAM:
         rate, b1, c1, b2, c2, epsilon = hyper[0], hyper[1], hyper[2], hyper[3], hyper[4], hyper[5]
         second = run(state, slot + at, n)
+        dust, zero = hyper[6], params.dtype.type(0)
         for i in range(n):
             g = gradient[i]
             m = b1 * first[i] + c1 * g
+            m = zero if abs(m) < dust else m
             s = b2 * second[i] + c2 * g * g
             first[i] = m
             second[i] = s

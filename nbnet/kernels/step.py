@@ -69,6 +69,7 @@ from nbnet.kernels.losses import apply_inverse_link, value_and_gradient
 from nbnet.kernels.matmul import (
     column_sums,
     narrow_weight_gradient,
+    row_weight_gradient,
     weight_gradient,
 )
 from nbnet.kernels.ops import backward, data_row, forward
@@ -239,7 +240,12 @@ def _parameters(
     else:
         runs, n, apart = panels, task[TASK_N_ROWS] * v, op[INPUTS] * v
         at = op[WEIGHTS] + first_panel * apart + task[TASK_ROW] * v
-        if kind == WEIGHTS_TASK:
+        if kind == WEIGHTS_TASK and head[H_BATCH] == 1:
+            row_weight_gradient(
+                work, nodes[op[IN_0], VALUE], panel, task[TASK_ROW],
+                task[TASK_ROW] + task[TASK_N_ROWS], v, work, delta, panels, scratch, n,
+            )  # fmt: skip
+        elif kind == WEIGHTS_TASK:
             weight_gradient(
                 work, nodes[op[IN_0], VALUE], panel, task[TASK_ROW],
                 task[TASK_ROW] + task[TASK_N_ROWS], v,
