@@ -511,7 +511,7 @@ class _Draft:
                 variable.value = at
                 at += variable.panels * self.panel
             if self.training and (variable.depends or i == self.output):
-                if i in over:
+                if i in over and over[i].delta >= 0:
                     variable.delta = over[i].delta
                 else:
                     variable.delta = at

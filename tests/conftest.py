@@ -3,8 +3,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
+
+from nbnet.kernels.threads import Team
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,3 +38,38 @@ def run_python(tmp_path):
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="module")
+def guarded_buffers():
+    """Lay every buffer that kernels are given between guards, and look whether these change.
+
+    A plan's offsets are raw addresses to a kernel: a wrong one would be written to in silence.
+    """
+    run = Team.run
+
+    def guarded(team, kernel, arguments, operations):
+        inside, guards = [], []
+        for array in arguments:
+            if not isinstance(array, np.ndarray):
+                inside.append(array)
+                continue
+            guard = 4096 // array.itemsize
+            room = np.full(array.size + 3 * guard, 77, dtype=array.dtype)
+            first = guard + (-room.ctypes.data % 4096) // array.itemsize
+            view = room[first : first + array.size].reshape(array.shape)
+            view[...] = array
+            view.flags.writeable = array.flags.writeable
+            inside.append(view)
+            guards.append((array, view, room[:first], room[first + array.size :]))
+        result = run(team, kernel, tuple(inside), operations)
+        for array, view, before, after in guards:
+            assert (before == 77).all()
+            assert (after == 77).all()
+            if array.flags.writeable:
+                array[...] = view
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Team, "run", guarded)
+        yield

@@ -32,6 +32,8 @@ from problems import (
     tiny,
 )
 
+pytestmark = pytest.mark.usefixtures("guarded_buffers")
+
 EXAMPLES = 40 if numba.config.DISABLE_JIT else 150
 
 
@@ -278,6 +280,11 @@ def without_parameters(x):
     return g.multiply(g.tanh(x), x)
 
 
+def an_activation_of_the_input_and_nothing_else(x):
+    """The input has no gradient whose place that at the output might share."""
+    return g.abs(x)
+
+
 GRAPHS = [
     skip,
     residual,
@@ -296,6 +303,7 @@ GRAPHS = [
     output_is_an_activation,
     the_input_itself,
     without_parameters,
+    an_activation_of_the_input_and_nothing_else,
 ]
 
 
@@ -303,6 +311,11 @@ GRAPHS = [
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_named_graphs(graph):
     assert check(graph(g.input(3, name="x")), "half_squared_error", 3, seed=1)
+
+
+@pytest.mark.parametrize("graph", [the_input_itself, an_activation_of_the_input_and_nothing_else])
+def test_whole_panels_without_parameters(graph):
+    assert check(graph(g.input(40, name="x")), "half_squared_error", BLOCK, seed=1)
 
 
 @tiny
