@@ -90,7 +90,7 @@ def main():
 
     print(f"{model.t_:16}   {accuracies[-1]:.4f}")
     print(f"most memory in use, model included: {peak / 2**20:.1f} MiB")
-    assert accuracies[-1] > max(0.93, accuracies[0]), "the model learnt too little"
+    assert accuracies[-1] > max(0.9, accuracies[0]), "the model learnt too little"
     assert peak < size / 4, "the file was in memory"
 
 

@@ -75,7 +75,7 @@ for row in zip(layers, plain, residual, strict=True):
     print("{:6}{:8.3f}{:10.3f}".format(*row))
 print(f"one hidden layer of 32 units: {one_layer:.3f}")
 gain = residual - plain
-assert gain.min() > -0.005, "a residual network is worse than the plain one"
+assert gain.min() > -0.01, "a residual network is worse than the plain one"
 assert gain[2:].min() > 0.01, "deep stacks gain nothing from residual connections"
 
 figure, ax = plt.subplots(figsize=(5.5, 3.5), layout="constrained")
