@@ -35,6 +35,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/plot_",
     "abort_on_example_error": True,
     "capture_repr": ("_repr_html_", "__repr__"),  # a graph shows as its picture
+    "ignore_repr_types": r"matplotlib|Display",  # pictures show themselves
     "within_subsection_order": ExplicitOrder(  # real data first, then as the chapter goes
         [
             "quickstart.py",
@@ -64,7 +65,6 @@ sphinx_gallery_conf = {
     # names in the examples lead to the reference, and the reference back to the examples
     "doc_module": ("nbnet",),
     "backreferences_dir": "generated",
-    "inspect_global_variables": False,
     "download_all_examples": False,
     "show_signature": False,
     "remove_config_comments": True,
