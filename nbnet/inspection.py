@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, Self, overload
@@ -805,7 +806,8 @@ class HiddenUnitDisplay:
         grid = np.tile(values.mean(axis=0), (xx0.size, 1))
         grid[:, columns[0]], grid[:, columns[1]] = xx0.ravel(), xx1.ravel()
         rows = grid if names is None else type(X)(grid, columns=names)
-        hidden = np.asarray(estimator.transform(rows, layer=layer))
+        plain = deepcopy(estimator).set_output(transform="default")  # no data frame, any layer
+        hidden = plain.transform(rows, layer=layer)
         chosen = list(range(hidden.shape[1]) if units is None else units)
         if not chosen or not all(0 <= unit < hidden.shape[1] for unit in chosen):
             raise ValueError(f"units must be among 0 to {hidden.shape[1] - 1}, got {units!r}")

@@ -419,6 +419,14 @@ def test_names_of_columns_are_labels_and_features():
     np.testing.assert_array_equal(display.activations, by_place.activations)
 
 
+def test_a_model_set_to_make_data_frames_is_drawn_and_left_so():
+    model = iris().fit(FRAME, Y).set_output(transform="pandas")
+    draw = HiddenUnitDisplay.from_estimator
+    for layer, width in ((0, 6), (-1, 5)):
+        assert len(draw(model, FRAME, layer=layer, grid_resolution=3).activations) == width
+    assert isinstance(model.transform(FRAME), type(FRAME))
+
+
 @pytest.mark.parametrize("plot_method", ["contourf", "contour", "pcolormesh", "plot_surface"])
 def test_plot_again_and_into_given_axes(plot_method):
     kind = {"projection": "3d"} if plot_method == "plot_surface" else {}
