@@ -127,10 +127,10 @@ right.set(xlabel="step", title="Length of the gradient", xscale="log", yscale="l
 plt.show()
 
 # %%
-# Of the squared error nothing is heard for a thousand steps. Then it leaves its start, only to call
-# nearly all by one class, where the next plateau waits. The clipped unit does not leave: nearly all
-# rows that it has wrong lie outside the unit interval, where their gradient is exactly zero. More
-# steps will not help.
+# Of the squared error nothing is heard for a thousand steps. Then it leaves its start, only to put
+# nearly all rows into one class, where the next plateau waits. The clipped unit does not leave:
+# nearly all rows that it has wrong lie outside the unit interval, where their gradient is exactly
+# zero. More steps will not help.
 
 params, _ = final["half_sigmoid_squared_error"]
 called = net.forward(params, X, loss="half_sigmoid_squared_error")[:, 0] > 0.5

@@ -465,6 +465,10 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         random_state = check_random_state(self.random_state)
         if first:
             params = network.init(random_state, dtype=X.dtype)
+            if LOSSES[self._loss()].link == "location_and_scale":
+                # From unit scales on: the exponential of a random one may be any number.
+                for last in (part[-1] for part in network.unpack(params, copy=False)):
+                    last[..., n_outputs:] = 0
             history = self._new_history()
         else:
             params = self._packed(network).astype(X.dtype, copy=False)

@@ -175,20 +175,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         multiclass = self._label_binarizer.y_type_ == "multiclass"
         return CLASSIFICATION_LOSSES[self.loss] if multiclass else "sigmoid_cross_entropy"
 
-    def _complete(self, outputs: np.ndarray) -> np.ndarray:
-        """Give a pinned class, which has no output, the probability that the others leave."""
-        if not LOSSES[self._loss()].pinned:
-            return outputs
-        left = np.maximum(1 - outputs.sum(axis=1, keepdims=True), 0)
-        return np.hstack([left, outputs])
-
     def _stratify(self, y: np.ndarray) -> np.ndarray | None:
         # Spelt out, so that a class too small to split is called by the name upstream gives it.
         binary = y.shape[1] == 1 and len(self.classes_) <= 2
         return np.where(y[:, 0] == 1, "True", "False") if binary else None
 
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weight: Any) -> float:
-        outputs = self._complete(outputs)
         if outputs.shape[1] > y.shape[1]:  # softmax
             codes = outputs.argmax(axis=1)[:, np.newaxis]
         elif len(self.classes_) == 1:
@@ -240,7 +232,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             The labels, or a matrix of 0 and 1 if `y` was one.
         """
-        outputs = self._complete(self._outputs(X))
+        outputs = self._outputs(X)
         if outputs.shape[1] == 1:
             outputs = outputs.ravel()
         return self._label_binarizer.inverse_transform(outputs)
@@ -259,7 +251,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             In the order of `classes_`; rows sum to 1, except for multilabel problems, where each
             column is the probability of its label.
         """
-        outputs = self._complete(self._outputs(X))
+        outputs = self._outputs(X)
         if outputs.shape[1] == 1:
             return np.hstack([1 - outputs, outputs])
         return outputs

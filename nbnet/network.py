@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from scipy.special import softmax
 from sklearn.utils import check_random_state, gen_batches
 
 from nbnet import picture
@@ -280,8 +281,8 @@ class Network:
         params : (P,) array
         X : (N, I) array or CSR
         loss : str, optional
-            Apply this loss's inverse link: probabilities for the cross-entropies, the
-            parameters of the output distribution for others.
+            Apply this loss's inverse link: probabilities for the cross-entropies (a pinned class
+            included), the parameters of the output distribution for others.
         node : Node or str, optional
             Return the values (N, width) of this node of the network, or of the node with this
             name, instead.
@@ -301,11 +302,11 @@ class Network:
         dtype: np.dtype,
         loss: str | None,
     ) -> np.ndarray:
-        link = -1
+        link, pinned = -1, False
         if loss is not None:
             row = _row_of(LOSSES, "loss", loss)
             _counted(row, self.n_outputs)  # or it has no distribution with such parameters
-            link = row.code
+            link, pinned = row.code, row.pinned
         samples = _Samples.of(X, self.n_features, dtype)
         operations = sum(2 * b.fan_in * b.columns for b in self.blocks) * samples.n
         team = Team(operations, -(-samples.n // BLOCK))
@@ -332,7 +333,8 @@ class Network:
             ),
             operations,
         )
-        return out.reshape(samples.n, self.n_outputs)
+        out = out.reshape(samples.n, self.n_outputs)
+        return softmax(np.pad(out, ((0, 0), (1, 0))), axis=1) if pinned else out
 
     def _below(self, node: Node) -> tuple[Network, np.ndarray]:
         """The network that ends in `node`, and where its parameters lie in those of this one."""

@@ -19,6 +19,7 @@ from scipy.optimize import OptimizeResult, minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
+from nbnet.kernels.threads import one_blas_thread
 from nbnet.network import Network, Trainer
 
 NON_FINITE = (
@@ -388,14 +389,15 @@ def train_by_lbfgs(
 
     history.n_iter = 0
     try:
-        result = minimize(
-            objective,
-            params,
-            method="L-BFGS-B",
-            jac=True,
-            callback=after_iteration,
-            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
-        )
+        with one_blas_thread():
+            result = minimize(
+                objective,
+                params,
+                method="L-BFGS-B",
+                jac=True,
+                callback=after_iteration,
+                options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+            )
     except KeyboardInterrupt:
         _warn_interrupted(history)
         return _finite(params)

@@ -204,7 +204,7 @@ LINKS = {
     "gaussian": lambda z: scale_link(z, z.shape[1] // 2),
     "full_gaussian": lambda z: scale_link(z, full_gaussian_parts(z)[0].shape[1]),
     "laplace": lambda z: scale_link(z, z.shape[1] // 2),
-    "pinned_softmax_cross_entropy": lambda z: softmax(pinned(z), axis=1)[:, 1:],
+    "pinned_softmax_cross_entropy": lambda z: softmax(pinned(z), axis=1),
     "clipped_linear_cross_entropy": lambda z: np.clip(z, 0.0, 1.0),
     "half_sigmoid_squared_error": expit,
     "inner_product": lambda z: z,

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import joblib
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from nbnet import MLPClassifier
+from nbnet import MLPClassifier, training
 from nbnet.kernels import threads
 from nbnet.kernels.barrier import SYNC_STRIDE
 from nbnet.kernels.threads import Team, thread_limit
@@ -129,6 +129,43 @@ def test_a_small_call_asks_for_no_limit(monkeypatch):
     X = np.random.default_rng(0).random((100, 4))
     model = MLPClassifier(8, max_iter=2, n_iter_no_change=5).fit(X, X[:, 0] > 0.5)
     model.predict_proba(X[:1])
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_blas_has_one_thread_until_the_last_user_leaves():
+    before = blas_threads()
+    assert before
+    first, second = threads.one_blas_thread(), threads.one_blas_thread()
+    with threadpool_limits(2, user_api="blas"):
+        two = blas_threads()
+        first.__enter__()
+        second.__enter__()
+        assert set(blas_threads()) == {1}
+        first.__exit__(None, None, None)
+        assert set(blas_threads()) == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == two
+    with pytest.raises(KeyboardInterrupt), threads.one_blas_thread():
+        raise KeyboardInterrupt
+    assert blas_threads() == before
+
+
+def test_lbfgs_runs_beside_a_single_blas_thread(monkeypatch):
+    seen = []
+    minimize = training.minimize
+
+    def watched(*arguments, **options):
+        seen.append(set(blas_threads()))
+        return minimize(*arguments, **options)
+
+    monkeypatch.setattr(training, "minimize", watched)
+    before = blas_threads()
+    MLPClassifier(3, solver="lbfgs", max_iter=3).fit(np.eye(4), [0, 1, 0, 1])
+    assert seen == [{1}]
+    assert blas_threads() == before
 
 
 @pytest.mark.parametrize("inner", [1, 2])

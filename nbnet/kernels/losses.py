@@ -4,7 +4,7 @@
 name                          distribution        value of one row                 link^-1
 ============================  ==================  ===============================  =================
 softmax_cross_entropy         multinoulli         logsumexp(z) - z_y               softmax
-pinned_softmax_cross_entropy  multinoulli         the same, with z = (0, z)        pinned_softmax
+pinned_softmax_cross_entropy  multinoulli         the same, with z = (0, z)        softmax
 sigmoid_cross_entropy         Bernoulli           softplus(z) - y z                logistic
 half_squared_error            Gaussian            (z - y)^2 / 2                    identity
 absolute_error                Laplace             |z - y|                          identity
@@ -162,7 +162,7 @@ LOSSES = {
         Loss(
             "pinned_softmax_cross_entropy",
             PINNED_SOFTMAX_CROSS_ENTROPY,
-            "pinned_softmax",
+            "softmax",
             y_low=0,
             integer_targets=True,
             pinned=True,
@@ -407,15 +407,17 @@ def value_and_gradient(code, z, y, rows, value, scratch, setting, general):
 
 @kernel
 def apply_inverse_link(code, z, rows, scratch):
-    """Replace raw outputs by the distribution's parameters; layout as in `value_and_gradient`."""
+    """Replace raw outputs by the distribution's parameters; layout as in `value_and_gradient`.
+
+    A pinned class has no place among them; `nbnet.network` adds it.
+    """
     zero = z.dtype.type(0)
     one = z.dtype.type(1)
-    pinned = code == PINNED_SOFTMAX_CROSS_ENTROPY
-    if pinned or code == SOFTMAX_CROSS_ENTROPY:
-        _subtract_largest(z, rows, pinned, scratch)
+    if code == SOFTMAX_CROSS_ENTROPY:
+        _subtract_largest(z, rows, code != SOFTMAX_CROSS_ENTROPY, scratch)
         total = scratch
         for r in range(rows):
-            total[r] = exp(-total[r]) if pinned else zero
+            total[r] = zero
         for at in range(0, z.size, rows):
             column = run(z, at, rows)
             for r in range(rows):

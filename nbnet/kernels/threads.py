@@ -8,9 +8,12 @@ fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from joblib import cpu_count
@@ -21,7 +24,7 @@ from threadpoolctl import ThreadpoolController
 from nbnet.kernels._jit import COMPILED
 from nbnet.kernels.barrier import SYNC_STRIDE
 
-__all__ = ["Team", "thread_limit"]
+__all__ = ["Team", "one_blas_thread", "thread_limit"]
 
 # A step below this many floating-point operations (some 40 microseconds) is done before a second
 # thread has its data.
@@ -61,6 +64,27 @@ def thread_limit() -> int:
     if getattr(parallel, "_is_initialized", False):
         limit = min(limit, parallel.get_num_threads())
     return max(1, int(limit))
+
+
+_blas_lock = Lock()
+# The first who asks sets the limit, the last to leave lifts it.
+_blas_limits: list[Any] = []
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """While it lasts, BLAS works in the calling thread: its own would spin on the cores of ours."""
+    with _blas_lock:
+        _blas_limits.append(
+            None if _blas_limits else _thread_pools().limit(limits=1, user_api="blas")
+        )
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            limit = _blas_limits.pop()
+            if limit is not None:
+                limit.restore_original_limits()
 
 
 class Team:
