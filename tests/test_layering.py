@@ -35,6 +35,7 @@ ORDER = (
     "nbnet.training",
     "nbnet.base",
     "nbnet.estimators",
+    "nbnet.linear_regions",
     "nbnet.inspection",
     "nbnet.warmup",
     "nbnet",
