@@ -17,7 +17,7 @@ from scipy import sparse
 from scipy.special import softmax
 from sklearn.utils import check_random_state, gen_batches
 
-from nbnet import picture
+from nbnet import drawing, picture
 from nbnet.kernels._tile import ROWS, VECTOR_BYTES
 from nbnet.kernels.layout import RATES
 from nbnet.kernels.losses import LOSSES, Loss
@@ -546,18 +546,18 @@ class Network:
         """The graph in the language of Graphviz; `view` as in `to_mermaid`."""
         return picture.dot(picture.diagram(self.nodes, self.blocks, view))
 
-    def to_svg(self, view: str = "forward") -> picture.Drawing:
+    def to_svg(self, view: str = "forward") -> drawing.Drawing:
         """The graph as an SVG picture, made without other programs; `view` as in `to_mermaid`.
 
         A string that notebooks show as the picture it is.
         """
-        return picture.svg(picture.diagram(self.nodes, self.blocks, view))
+        return drawing.svg(picture.diagram(self.nodes, self.blocks, view))
 
     def _repr_svg_(self) -> str:
         return self.to_svg()
 
     def _repr_html_(self) -> str:
-        return picture.html(self.nodes, self.blocks)
+        return picture.html(self.to_svg()._repr_html_(), self.blocks)
 
     def _find(self, parameter: str, node: Node | str) -> Node:
         for mine in self.nodes:

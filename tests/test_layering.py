@@ -30,6 +30,7 @@ ORDER = (
     "nbnet.nodes",
     "nbnet.plan",
     "nbnet.picture",
+    "nbnet.drawing",
     "nbnet.network",
     "nbnet.graph",
     "nbnet.training",

@@ -452,6 +452,13 @@ def test_nothing_overlaps_and_arrows_lead_from_box_to_box(output):
         check_layout(g.Network(output), view)
 
 
+def test_a_node_read_twice_has_two_arrows_to_be_seen():
+    x = g.input(2)
+    root = ElementTree.fromstring(g.Network(g.multiply(x, x)).to_svg())
+    one, other = (arrow.find(f"{SVG}path").get("d") for arrow in groups(root, "arrow"))
+    assert one != other
+
+
 def deep_residual(depth):
     h = g.dense(g.input(8), 16)
     for _ in range(depth):
