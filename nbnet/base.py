@@ -487,6 +487,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.coefs_, self.intercepts_ = network.unpack(params, copy=False)
         self._cut_from = params, (*self.coefs_, *self.intercepts_)
         self._built = self.architecture, network
+        self._loss_of_fit = problem.loss
         self.loss_ = history.loss
         self.n_iter_ = history.n_iter
         self.t_ = history.t
@@ -709,6 +710,10 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             network = self._build(self.n_features_in_, (), self.coefs_[-1].shape[1])
         return network
 
+    def _fitted_loss(self) -> str:
+        """The key of LOSSES by which raw outputs are read: `loss` may have been set anew since."""
+        return getattr(self, "_loss_of_fit", None) or self._loss()
+
     def _packed(self, network: Network) -> np.ndarray:
         """`coefs_` and `intercepts_` as the flat vector of a network, if they fit it.
 
@@ -769,7 +774,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _outputs(self, X: Any) -> np.ndarray:
         """Compute outputs (N, R) behind the inverse link: probabilities or predicted values."""
         check_is_fitted(self, "coefs_")
-        return self._run(self._fitted_network(), X, loss=self._loss())
+        return self._run(self._fitted_network(), X, loss=self._fitted_loss())
 
     def transform(self, X: Any, layer: int | str = -1) -> np.ndarray:
         """Compute the activations of a hidden layer: the features that the network has learned.

@@ -518,12 +518,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         if return_std and return_cov:
             raise ValueError("At most one of return_std and return_cov may be True; both are.")
-        row = LOSSES[self._loss()]
+        row = LOSSES[self._fitted_loss()]
         if (return_std or return_cov) and row.link != "location_and_scale":
             asked = "return_std" if return_std else "return_cov"
+            (loss,) = (name for name, key in REGRESSION_LOSSES.items() if key == row.name)
             raise ValueError(
                 f"{asked}=True needs a loss that learns a scale, 'gaussian' or 'laplace'; "
-                f"this is loss={self.loss!r}."
+                f"this is loss={loss!r}."
             )
         outputs = self._outputs(X)
         n = row.n_targets(outputs.shape[1])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from nbnet import MLPClassifier, MLPRegressor
@@ -457,3 +457,43 @@ def test_features_far_from_zero_do_not_make_scales_overflow(covariance):
         "gaussian", 20, solver="lbfgs", covariance=covariance, random_state=0, max_iter=200
     ).fit(far, noise)
     assert model.loss_ < stats.norm.entropy() + 0.2
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "fitted", "changed"),
+    [
+        (MLPRegressor, {"loss": "gaussian"}, {"loss": "squared_error"}),
+        (MLPRegressor, {"loss": "gaussian"}, {"loss": "laplace"}),
+        (MLPRegressor, {"loss": "gaussian"}, {"loss": "no such loss"}),
+        (MLPRegressor, {"loss": "gaussian"}, {"covariance": "full"}),
+        (MLPRegressor, {"loss": "squared_error"}, {"loss": "gaussian"}),
+        (MLPRegressor, {"loss": "squared_error"}, {"loss": "poisson"}),
+        (MLPClassifier, {"loss": "log_loss"}, {"loss": "pinned_log_loss"}),
+        (MLPClassifier, {"loss": "pinned_log_loss"}, {"loss": "log_loss"}),
+    ],
+)
+def test_a_fitted_model_predicts_by_the_loss_it_was_fitted_with(Estimator, fitted, changed):
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    y = np.arange(30) % 3
+    targets = np.c_[X, X] if Estimator is MLPRegressor else y
+    model = Estimator(hidden_layer_sizes=(4,), max_iter=3, random_state=0, **fitted)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, targets)
+
+    def predictions(model):
+        if Estimator is MLPClassifier:
+            return model.predict(X), model.predict_proba(X)
+        return (
+            model.predict(X, return_std=True)
+            if fitted["loss"] == "gaussian"
+            else (model.predict(X),)
+        )
+
+    before = predictions(model)
+    model.set_params(**changed)
+    for again in (model, pickle.loads(pickle.dumps(model))):
+        for a, b in zip(before, predictions(again), strict=True):
+            np.testing.assert_array_equal(a, b)
+    if fitted["loss"] == "squared_error":
+        with pytest.raises(ValueError, match="this is loss='squared_error'"):
+            model.predict(X, return_std=True)
