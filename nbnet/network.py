@@ -111,6 +111,8 @@ def _counted(row: Loss, n_outputs: int) -> int:
 def _targets(y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype) -> np.ndarray:
     """Targets (N, T), checked against the loss."""
     y = np.asarray(y)
+    if y.dtype.kind not in "fiub":
+        raise ValueError(f"y must hold real numbers, got dtype {y.dtype}")
     counted = _counted(row, n_outputs)
     n_targets = 1 if row.integer_targets else counted
     if y.ndim == 1:
@@ -130,7 +132,16 @@ def _targets(y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype) -> np.n
             f"y must hold {kind} in [{row.y_low:g}, {high:g}] for loss={row.name!r}, "
             f"got {y[~valid][0]!r}"
         )
-    return y.astype(dtype, copy=False)
+    with np.errstate(over="ignore"):
+        cast = y.astype(dtype, copy=False)
+    if not np.isfinite(cast).all():
+        raise ValueError(f"y must be finite in {dtype}, got {y[~np.isfinite(cast)][0]!r}")
+    return cast
+
+
+def _check_number(parameter: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{parameter} must be a number, got {value!r}")
 
 
 def _setting(row: Loss, settings: dict[str, Any]) -> float:
@@ -138,8 +149,7 @@ def _setting(row: Loss, settings: dict[str, Any]) -> float:
     if row.setting is None:
         return 0.0
     value = settings.pop(row.setting.name, row.setting.default)
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{row.setting.name} must be a number, got {value!r}")
+    _check_number(row.setting.name, value)
     if not row.setting.low < float(value) < row.setting.high:
         raise ValueError(
             f"{row.setting.name} must lie between {row.setting.low:g} and {row.setting.high:g}, "
@@ -152,6 +162,8 @@ def _weights(sample_weight: Any, n: int) -> np.ndarray | None:
     if sample_weight is None:
         return None
     weights = np.asarray(sample_weight)
+    if weights.dtype.kind not in "fiub":
+        raise ValueError(f"sample_weight must hold real numbers, got dtype {weights.dtype}")
     if weights.shape != (n,):
         raise ValueError(f"sample_weight must have shape ({n},), got {weights.shape}")
     valid = np.isfinite(weights) & (weights >= 0)
@@ -221,6 +233,8 @@ class Network:
         Drawn in double precision, block by block, weights then bias: scikit-learn's order. (Glorot
         and Bengio, 2010, equation 16; fan_out counts units, not pieces.)
         """
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
         rng = check_random_state(random_state)
         params = np.empty(self.n_params, dtype=dtype)
         for block in self.blocks:
@@ -475,6 +489,15 @@ class Network:
             Row i: cotangent i times the Jacobian (R, I) of sample i.
         """
         params = self._check_params(params)
+        cotangent = np.asarray(cotangent)
+        if cotangent.ndim == 1:
+            cotangent = cotangent[:, np.newaxis]
+        X = X.tocsr() if sparse.issparse(X) else np.asarray(X)
+        shape = (*X.shape[:1], self.n_outputs)
+        if cotangent.shape != shape:
+            raise ValueError(f"cotangent must have shape {shape}, got {cotangent.shape}")
+        if cotangent.dtype.kind not in "fiub" or not np.isfinite(cotangent).all():
+            raise ValueError("cotangent must hold finite real numbers")
         (source,) = (node for node in self.nodes if node.op == "input")
         trainer = Trainer(
             self, params, X, cotangent,
@@ -645,6 +668,7 @@ class Trainer:
             )
         if batch_size is not None and (batch_size < 1 or batch_size != int(batch_size)):
             raise ValueError(f"batch_size must be an integer >= 1, got {batch_size!r}")
+        _check_number("alpha", alpha)
         if not 0 <= alpha < np.inf:
             raise ValueError(f"alpha must be finite and >= 0, got {alpha!r}")
         params = network._check_params(params)

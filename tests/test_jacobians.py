@@ -107,8 +107,10 @@ def test_bad_input():
     params, X = net.init(random_state=0), np.zeros((2, 4))
     with pytest.raises(ValueError, match=r"wrt must be 'X' or 'params', got 'x'"):
         net.jacobian(params, X, wrt="x")
-    with pytest.raises(ValueError, match=r"\(2, 3\).*\(2, 2\)"):
+    with pytest.raises(ValueError, match=r"cotangent.*\(2, 3\).*\(2, 2\)"):
         net.vjp(params, X, np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="cotangent must hold finite"):
+        net.vjp(params, X, np.full((2, 3), np.nan))
     with pytest.raises(ValueError, match=r"params must have shape"):
         net.vjp(params[1:], X, np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"node takes nodes of this network.*'out'.*'t'"):

@@ -369,3 +369,25 @@ def test_after_an_error_the_next_call_is_right(small, loss):
         net.loss_and_gradient(params, X, np.full((5, 2), np.nan), loss=loss)
     y = targets(loss, 5, 2, np.random.default_rng(0))  # one target of two raw outputs, or two
     assert np.isfinite(net.loss_and_gradient(params, X, y, loss=loss)[0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"alpha": "much"}, TypeError, "alpha must be a number, got 'much'"),
+        ({"y": ["a", "b"]}, ValueError, "y must hold real numbers"),
+        ({"y": [0.0, 1e300]}, ValueError, r"y must be finite in float32, got .*1e\+300"),
+        ({"sample_weight": ["a", "b"]}, ValueError, "sample_weight must hold real numbers"),
+    ],
+)
+def test_what_is_no_number_is_named(wrong, error, message):
+    net = Network(mlp(3, (4,), 1))
+    given = {"y": [0.0, 1.0], **wrong}
+    with pytest.raises(error, match=message):
+        net.loss_and_gradient(net.init(0, dtype=np.float32), np.ones((2, 3)), **given)
+
+
+@pytest.mark.parametrize("dtype", [int, np.float16, bool])
+def test_initial_parameters_are_of_a_type_that_is_computed_in(dtype):
+    with pytest.raises(ValueError, match="dtype must be float32 or float64"):
+        Network(mlp(3, (4,), 1)).init(0, dtype=dtype)
