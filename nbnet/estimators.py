@@ -52,11 +52,13 @@ def _covariance(outputs: np.ndarray, n: int, row: Loss) -> np.ndarray:
     if not row.pairs:
         variance = scales**2 * (2 if row.name == "laplace" else 1)
         return np.eye(n, dtype=outputs.dtype) * variance[:, np.newaxis]
-    M = np.zeros((len(outputs), n, n))
-    diagonal, (i, j) = np.arange(n), np.tril_indices(n, -1)
-    M[:, diagonal, diagonal] = 1.0 / scales
-    M[:, i, j] = rest
-    factor = np.linalg.inv(M)
+    # By forward substitution: far from the data a scale may round to 0, which has no inverse.
+    factor = np.zeros((len(outputs), n, n))
+    for i in range(n):
+        row_of_M = rest[:, np.newaxis, i * (i - 1) // 2 : i * (i + 1) // 2]
+        below = (row_of_M @ factor[:, :i, :i])[:, 0]
+        factor[:, i, :i] = -scales[:, i : i + 1] * below
+        factor[:, i, i] = scales[:, i]
     return (factor @ factor.swapaxes(1, 2)).astype(outputs.dtype, copy=False)
 
 

@@ -497,3 +497,16 @@ def test_a_fitted_model_predicts_by_the_loss_it_was_fitted_with(Estimator, fitte
     if fitted["loss"] == "squared_error":
         with pytest.raises(ValueError, match="this is loss='squared_error'"):
             model.predict(X, return_std=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_full_covariance_with_a_scale_that_rounds_to_zero(dtype):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2)).astype(dtype)
+    model = MLPRegressor("gaussian", (), covariance="full", solver="lbfgs", max_iter=5)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, X + rng.normal(size=X.shape))
+    model.coefs_[0][...] = 0
+    model.intercepts_[0][...] = [0.0, 0.0, 0.0, -2000.0, 3.0]  # means, log scales, M_10
+    _, covariance = model.predict(X[:1], return_cov=True)
+    np.testing.assert_array_equal(covariance, [[[1.0, 0.0], [0.0, 0.0]]])
