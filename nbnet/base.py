@@ -159,7 +159,8 @@ _ARCHITECTURE = """\
     architecture : callable, default=None
         Builds the network between the features and the output layer, in place of
         `hidden_layer_sizes`, `activation`, `negative_slope` and `pieces`: a function that is given
-        the input, a node of `nbnet.graph`, and returns the node that the output layer reads.
+        the input, a node of `nbnet.graph`, and returns the node that the output layer reads. Nodes
+        may have names, but 'x' and 'output' are those of the input and the output layer.
         ``coefs_`` and ``intercepts_`` then have one entry for each dense or maxout node, each after
         those it depends on. To pickle the model, or to search with processes, it must be a
         function that can be pickled: one with a name, at the top of a module."""

@@ -415,12 +415,16 @@ class Network:
         -------
         loss : float
         gradient : (P,) array
+            NaN where the loss is not finite.
         """
         params = self._check_params(params)
         function = self.objective(
             X, y, loss=loss, alpha=alpha, sample_weight=sample_weight, dtype=params.dtype, **setting
         )
-        return function(params)
+        value, gradient = function(params)
+        if not np.isfinite(value):  # the step that would have found it was not made
+            gradient[:] = np.nan
+        return value, gradient
 
     def gradients(
         self,

@@ -391,3 +391,13 @@ def test_what_is_no_number_is_named(wrong, error, message):
 def test_initial_parameters_are_of_a_type_that_is_computed_in(dtype):
     with pytest.raises(ValueError, match="dtype must be float32 or float64"):
         Network(mlp(3, (4,), 1)).init(0, dtype=dtype)
+
+
+@tiny
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_there_is_no_gradient_where_the_loss_is_not_finite():
+    net = Network(g.dense(g.input(2), 1))
+    X = np.array([[1.0, np.nan], [0.0, 1.0]])
+    value, gradient = net.loss_and_gradient(net.init(0), X, np.zeros(2))
+    assert np.isnan(value)
+    assert np.isnan(gradient).all()
