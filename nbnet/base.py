@@ -486,7 +486,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         params = params.astype(X.dtype, copy=False)
         self.coefs_, self.intercepts_ = network.unpack(params, copy=False)
-        self._cut_from = params, (*self.coefs_, *self.intercepts_)
+        self._cut_from = network.blocks, params, (*self.coefs_, *self.intercepts_)
         self._built = self.architecture, network
         self._loss_of_fit = problem.loss
         self.loss_ = history.loss
@@ -721,14 +721,9 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         As long as they are the arrays that `fit` cut from such a vector, it is that vector: to copy
         it would take longer than to predict one row.
         """
-        params, arrays = getattr(self, "_cut_from", (np.empty(0), ()))
+        blocks, params, arrays = getattr(self, "_cut_from", ((), np.empty(0), ()))
         now = (*self.coefs_, *self.intercepts_)
-        shapes = [(b.fan_in, b.columns) for b in network.blocks]
-        if (
-            len(arrays) == len(now)
-            and all(map(is_, arrays, now))
-            and [w.shape for w in self.coefs_] == shapes
-        ):
+        if blocks == network.blocks and len(arrays) == len(now) and all(map(is_, arrays, now)):
             return params
         try:
             return network.pack(self.coefs_, self.intercepts_, dtype=self._dtype)
@@ -741,8 +736,9 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
             raise ValueError(
                 f"The fitted coefs_ have shapes {[np.shape(w) for w in self.coefs_]}, but "
-                f"{asked} and the data ask for {shapes}. Set the parameters back, or fit with "
-                "warm_start=False."
+                f"{asked} and the data ask for "
+                f"{[(b.fan_in, b.columns) for b in network.blocks]}. Set the parameters back, or "
+                "fit with warm_start=False."
             ) from error
 
     def to_network(self) -> tuple[Network, np.ndarray]:

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 from scipy.special import softmax
 from sklearn.utils import check_random_state, gen_batches
 
-from nbnet import drawing, picture
 from nbnet.kernels._tile import ROWS, VECTOR_BYTES
 from nbnet.kernels.layout import RATES
 from nbnet.kernels.losses import LOSSES, Loss
@@ -26,6 +25,9 @@ from nbnet.kernels.step import BLOCK, predict, train
 from nbnet.kernels.threads import Team
 from nbnet.nodes import Node, topological_order
 from nbnet.plan import Plan, make_plan, parameter_blocks
+
+if TYPE_CHECKING:
+    from nbnet.drawing import Drawing
 
 __all__ = ["Network", "Trainer"]
 
@@ -567,23 +569,31 @@ class Network:
         ValueError
             If there is no such view.
         """
+        from nbnet import picture
+
         return picture.mermaid(picture.diagram(self.nodes, self.blocks, view))
 
     def to_dot(self, view: str = "forward") -> str:
         """The graph in the language of Graphviz; `view` as in `to_mermaid`."""
+        from nbnet import picture
+
         return picture.dot(picture.diagram(self.nodes, self.blocks, view))
 
-    def to_svg(self, view: str = "forward") -> drawing.Drawing:
+    def to_svg(self, view: str = "forward") -> Drawing:
         """The graph as an SVG picture, made without other programs; `view` as in `to_mermaid`.
 
         A string that notebooks show as the picture it is.
         """
+        from nbnet import drawing, picture
+
         return drawing.svg(picture.diagram(self.nodes, self.blocks, view))
 
     def _repr_svg_(self) -> str:
         return self.to_svg()
 
     def _repr_html_(self) -> str:
+        from nbnet import picture
+
         return picture.html(self.to_svg()._repr_html_(), self.blocks)
 
     def _find(self, parameter: str, node: Node | str) -> Node:
@@ -745,7 +755,8 @@ class Trainer:
             _aligned_zeros(size * plan.n_scratch, dtype).reshape(size, -1),
             np.zeros(plan.rows),
             np.zeros(len(plan.tasks)),
-            plan.general if loss_row.plain else 1,
+            plan.general,
+            None if loss_row.plain else 1,
         )
 
     def _rate(self, name: str, value: float) -> None:

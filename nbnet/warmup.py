@@ -145,7 +145,7 @@ def _work(dtype: str, general: bool) -> Iterator[tuple[str, Callable[[], None]]]
 
         def train() -> None:
             _train([stack, everything], sparse, False)
-            _train([everything], X, False)
+            _train([stack, everything], X, False)
 
         def predict() -> None:
             _predict([stack, everything], sparse)

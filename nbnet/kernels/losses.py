@@ -122,8 +122,8 @@ class Loss:
         Values of z - y where the derivative jumps.
     setting : Setting or None
     plain : bool
-        Whether it is compiled for every network, or only where it, or an op that is not plain, is
-        used.
+        Whether it is compiled for every network, or only where it or another one that is not plain
+        is used.
     """
 
     name: str
@@ -324,7 +324,7 @@ def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, setting):
 
 
 @kernel
-def value_and_gradient(code, z, y, rows, value, scratch, setting, general):
+def value_and_gradient(code, z, y, rows, value, scratch, setting, rare):
     """Losses of a block of rows; their raw outputs are replaced by the gradient.
 
     Parameters
@@ -337,7 +337,7 @@ def value_and_gradient(code, z, y, rows, value, scratch, setting, general):
     scratch : (rows,)
     setting : float64
         What the loss is told, see ``Loss.setting``.
-    general : None or 1
+    rare : None or 1
         None where the loss is plain.
     """
     zero = z.dtype.type(0)
@@ -374,7 +374,7 @@ def value_and_gradient(code, z, y, rows, value, scratch, setting, general):
             for r in range(rows):
                 column[r] = column[r] * others[r] - (one if y[r] == unit else zero)
         return
-    if general is not None and code >= QUANTILE:
+    if rare is not None and code >= QUANTILE:
         _value_and_gradient_not_plain(code, z, y, rows, value, scratch, setting)
         return
     for at in range(0, z.size, rows):  # one output, one target

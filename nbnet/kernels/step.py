@@ -120,7 +120,7 @@ def _exchange(head, work, at, r0, rows, n, z, high, inward):
 @kernel
 def _rows_loss(
     head, nodes, y, weights, order, first, last, r0, r1, scale, work, scratch, row_loss, setting,
-    general,
+    rare,
 ):  # fmt: skip
     """Weighted loss of each row, and its gradient at the output node."""
     targets = head[H_TARGETS]
@@ -139,7 +139,7 @@ def _rows_loss(
             target[t * high + r] = y[max(row, 0) * targets + t]
     _exchange(head, work, out[VALUE], r0, rows, n, z, high, np.int64(1))
     value_and_gradient(
-        head[H_LOSS], z, target, high, value, run(scratch, at + 2 * high, high), setting, general
+        head[H_LOSS], z, target, high, value, run(scratch, at + 2 * high, high), setting, rare
     )
     # Padding, or a row left out, has neither loss nor gradient, were they infinite.
     for r in range(rows):
@@ -279,7 +279,7 @@ def _parameters(
 def train(
     tid, n_threads, head, nodes, ops, slopes, tasks, bounds, x, indices, indptr, y, weights, order,
     settings, rates, hyper, params, state, collected, work, scratch, row_loss, squares, general,
-    sync,
+    rare, sync,
 ):  # fmt: skip
     """Thread `tid`'s share of an epoch: one step per consecutive slice of `order`.
 
@@ -305,7 +305,8 @@ def train(
     scratch : (n_threads, room for a task, a panel of a block, or the loss of a block)
     row_loss : (rows of the buffers,) float64
     squares : (tasks,) float64
-    general : None if all ops and the loss are plain, else 1
+    general : None if all ops are plain, else 1
+    rare : None if the loss is plain, else 1
     sync : int64 flags, all zero at the start, the last one stops
 
     Returns
@@ -343,7 +344,7 @@ def train(
                 )  # fmt: skip
                 _rows_loss(
                     head, nodes, y, weights, order, first, last, r0, r1, 1.0 / total,
-                    work, my_scratch, row_loss, rates[R_SETTING], general,
+                    work, my_scratch, row_loss, rates[R_SETTING], rare,
                 )  # fmt: skip
                 backward(ops, slopes, head, nodes, work, r0, r1, params, my_scratch, sync, general)
                 if stopped(sync):
