@@ -145,7 +145,10 @@ class Loss:
 
     def n_targets(self, n_raw: int) -> int:
         """The number of targets (classes) that has so many raw outputs, 0 if none has."""
-        return next((n for n in range(1, n_raw + 2) if self.n_raw(n) == n_raw), 0)
+        if self.pairs:
+            return next((n for n in range(1, n_raw + 1) if self.n_raw(n) == n_raw), 0)
+        n, rest = divmod(n_raw + self.pinned, self.raw_per_target)
+        return 0 if rest else n
 
 
 LOSSES = {
