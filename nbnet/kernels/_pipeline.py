@@ -1,4 +1,4 @@
-"""How numba compiles a kernel of nbnet: each line of code goes through LLVM once.
+"""How numba compiles a kernel of nbnet: each line goes through LLVM once, each type is found once.
 
 By itself numba treats every function that a kernel calls as a program of its own: it wraps it for
 calls from Python, optimises it and turns it into machine code, and then does the same once more
@@ -6,24 +6,34 @@ inside each caller, for that caller's machine code contains all it calls. With k
 each other five deep, most of a first fit was spent on machine code that nobody ever runs.
 
 ``EntryCompiler`` compiles what Python calls, ``PartCompiler`` what only kernels call: a part stays
-plain LLVM code until an entry point takes it in. A first fit takes about half the time.
+plain LLVM code until an entry point takes it in. With the other things below, a first fit takes
+less than half the time.
 
-a. ``pipeline_class`` is numba's documented way in; the libraries below override undocumented
-   methods. Where these change their names, numba falls back to its own, slower way.
+a. ``pipeline_class`` is numba's documented way in, and so is the list of passes; the libraries
+   below override undocumented methods. Where these change their names, numba falls back to its own,
+   slower way.
 b. ``Flags``: numba looks up each operator under the flags of the function that uses it, and
    computes their hash and compares all of them every time. These know their hash, and look first
    at what was set.
+c. What an operator makes of its operands' types, numba finds by trying one rule after the other,
+   anew for each ``+`` in the source. Here it is asked once.
+d. Some of numba's passes look for what kernels do not contain: closures, array expressions,
+   functions to inline into the source. They are left out.
 """
 
 import ctypes
 import gc
+from contextlib import contextmanager
 
 from llvmlite import binding
-from numba import _dynfunc
+from numba import _dynfunc, types
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler, Flags
+from numba.core.compiler import Compiler, DefaultPassBuilder, Flags
 
 __all__ = ["EntryCompiler", "PartCompiler"]
+
+_NEEDLESS = {"InlineClosureLikes", "GenericRewrites", "InlineOverloads", "NopythonRewrites"}
+_signatures: dict = {}  # of operators and built-in functions, by their arguments' types
 
 
 class _Flags(Flags):
@@ -66,6 +76,31 @@ class _Entry(JITCodeLibrary):
         builder.getModulePassManager().run(self._final_module, builder)
 
 
+@contextmanager
+def _remembered_signatures(context):
+    """While it lasts, `context` knows again what it was asked before."""
+    if "resolve_function_type" in vars(context):  # compiling a part for an entry
+        yield
+        return
+    resolve = context.resolve_function_type
+
+    def remembered(function, args, keywords):
+        if keywords or isinstance(function, types.Dispatcher):  # numba remembers what it compiled
+            return resolve(function, args, keywords)
+        known = isinstance(function, types.Type)
+        # The type and not the function: who adds rules to an operator makes a new type of it.
+        question = function if known else context.resolve_value_type(function), tuple(args)
+        if question not in _signatures:
+            _signatures[question] = resolve(function, args, keywords)
+        return _signatures[question]
+
+    context.resolve_function_type = remembered
+    try:
+        yield
+    finally:
+        del context.resolve_function_type
+
+
 class EntryCompiler(Compiler):
     """Compiles a kernel that Python calls."""
 
@@ -78,13 +113,19 @@ class EntryCompiler(Compiler):
             self.state.library = self.library_class(codegen, "nbnet")
             self.state.library.enable_object_caching()
 
+    def define_pipelines(self):
+        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.passes = [step for step in passes.passes if step[0].__name__ not in _NEEDLESS]
+        return [passes]
+
     def compile_extra(self, func):
         # A compilation makes millions of objects, and looking for garbage among them an eighth
         # of the time.
         collecting = gc.isenabled()
         gc.disable()
         try:
-            return super().compile_extra(func)
+            with _remembered_signatures(self.state.typingctx):
+                return super().compile_extra(func)
         finally:
             if collecting:
                 gc.enable()
