@@ -217,13 +217,17 @@ class Plan:
     _steps: tuple[_Step, ...]
     _index: dict[int, int]
 
-    def bounds(self, n_threads: int) -> np.ndarray:
-        """Contiguous shares of the tasks for `n_threads`, of about equal cost."""
+    def bounds(self, most: int) -> np.ndarray:
+        """Contiguous shares of the tasks, of about equal cost, for up to `most` threads.
+
+        Of n threads, thread t has tasks ``bounds[n, t]`` to ``bounds[n, t + 1]``.
+        """
         done = np.concatenate([[0.0], np.cumsum(self.costs)])
-        shares = done[-1] * np.arange(n_threads + 1) / n_threads
-        bounds = np.searchsorted(done, shares)
-        bounds[0], bounds[-1] = 0, len(self.tasks)
-        return bounds.astype(np.int64)
+        bounds = np.zeros((most + 1, most + 1), dtype=np.int64)
+        for n in range(1, most + 1):
+            bounds[n, 1:n] = np.searchsorted(done, done[-1] * np.arange(1, n) / n)
+            bounds[n, n] = len(self.tasks)
+        return bounds
 
     def head(self, **facts: int) -> np.ndarray:
         """The integers of ``HEAD``; `facts` are those that the plan does not know."""

@@ -1,6 +1,7 @@
 """The same seed gives bitwise the same model, whatever the number of threads."""
 
 import hashlib
+import itertools
 import os
 from pathlib import Path
 
@@ -45,19 +46,33 @@ def expected():
         return digest()
 
 
+@pytest.fixture
+def numbers(monkeypatch):
+    """How many threads calls of kernels had."""
+    run, seen = threads.Team._run, []
+
+    def spy(team, kernel, args, n, short):
+        seen.append(n)
+        return run(team, kernel, args, n, short)
+
+    monkeypatch.setattr(threads.Team, "_run", spy)
+    return seen
+
+
 @pytest.mark.parametrize("n_threads", [2, 3, 5])
-def test_same_bits_with_any_number_of_threads(n_threads, expected, monkeypatch):
-    sizes = set()
-    start = threads.Team.__init__
-
-    def spy(team, *args):
-        start(team, *args)
-        sizes.add(team.size)
-
+def test_same_bits_with_any_number_of_threads(n_threads, expected, numbers, monkeypatch):
     monkeypatch.setattr(threads, "thread_limit", lambda: n_threads)
-    monkeypatch.setattr(threads.Team, "__init__", spy)
     assert digest() == expected
-    assert n_threads in sizes
+    assert n_threads in numbers
+
+
+def test_same_bits_if_the_number_changes_from_epoch_to_epoch(expected, numbers, monkeypatch):
+    turns = itertools.cycle([True, False])
+    monkeypatch.setattr(threads, "thread_limit", lambda: 3)
+    monkeypatch.setattr(threads, "_SMALL_STEP", np.inf)
+    monkeypatch.setattr(threads._Pace, "many", lambda pace: next(turns))
+    assert digest() == expected
+    assert {1, 3} <= set(numbers)
 
 
 def test_same_bits_whatever_the_user_allows(expected, run_python):

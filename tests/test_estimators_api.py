@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 
+import nbnet.base
 import nbnet.estimators
 from nbnet import MLPClassifier, MLPRegressor
 from nbnet.kernels.activations import ACTIVATIONS
@@ -574,6 +575,65 @@ def test_predict_adds_no_attribute():
     model.predict(X_IRIS)
     model.predict_proba(X_IRIS[:1])
     assert vars(model) == before
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("spoil", "plain"),
+    [
+        (lambda X: X, True),
+        (lambda X: X[:1], True),
+        (lambda X: np.broadcast_to(X[0], X.shape).copy(), True),
+        (lambda X: X[::2], False),
+        (lambda X: np.asfortranarray(X), False),
+        (lambda X: X.astype(X.dtype.newbyteorder()), False),
+        (lambda X: X.astype(np.float16), False),
+        (lambda X: X.round().astype(int), False),
+        (lambda X: X.astype(object), False),
+        (lambda X: X.tolist(), False),
+        (lambda X: sp.csr_array(X), False),
+        (lambda X: X.view(np.ma.MaskedArray), False),
+        (lambda X: np.where(X[3, 1] == X, np.finfo(X.dtype).max, X), False),  # the sum overflows
+    ],
+)
+def test_validation_is_skipped_only_where_it_would_change_nothing(dtype, spoil, plain, monkeypatch):
+    model = MLPClassifier(4, max_iter=2, random_state=0).fit(X_IRIS.astype(dtype), Y_IRIS)
+    X = spoil(X_IRIS.astype(dtype))
+    validate, seen = nbnet.base.validate_data, []
+
+    def spy(*args, **options):
+        seen.append(validate(*args, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(nbnet.base, "validate_data", spy)
+    probabilities = model.predict_proba(X)
+    assert (not seen) == plain
+    expected = validate(model, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+    monkeypatch.setattr(type(model), "_check_features", lambda model, X: expected)
+    np.testing.assert_array_equal(model.predict_proba(X), probabilities)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.where(X_IRIS == 5.1, np.nan, X_IRIS), "contains NaN"),
+        (np.where(X_IRIS == 5.1, np.inf, X_IRIS), "contains infinity"),
+        (X_IRIS[:, :3].copy(), "3 features, but MLPClassifier is expecting 4"),
+        (X_IRIS[:0], "0 sample"),
+        (X_IRIS[0], "Expected 2D array"),
+    ],
+)
+def test_predict_refuses_what_validation_refuses(X, message):
+    model = MLPClassifier(4, max_iter=2).fit(X_IRIS, Y_IRIS)
+    with pytest.raises(ValueError, match=message):
+        model.predict_proba(X)
+
+
+def test_predict_warns_of_lost_feature_names():
+    frame = load_iris(as_frame=True).data
+    model = MLPClassifier(4, max_iter=2).fit(frame, Y_IRIS)
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        model.predict(X_IRIS)
 
 
 def test_converged_fit_warns_of_nothing():

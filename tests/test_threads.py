@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import joblib
@@ -25,10 +26,111 @@ def three_threads(monkeypatch):
     monkeypatch.setattr(threads, "thread_limit", lambda: 3)
 
 
-def test_a_small_step_gets_one_thread_and_a_large_one_all(three_threads):
+def test_a_tiny_step_gets_one_thread_and_a_large_one_all(three_threads):
     assert Team(1e3, most=100).size == 1
     assert Team(LARGE, most=100).size == 3
     assert Team(LARGE, most=2).size == 2
+
+
+def test_calls_at_the_same_time_share_the_threads(three_threads):
+    sizes = []
+
+    def outer(tid, n, sync):
+        sizes.append(n)
+        return Team(LARGE, most=100).run(inner, (), LARGE)
+
+    def inner(tid, n, sync):
+        sizes.append(n)
+        return 0
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(Team(LARGE, most=1).run, outer, (), LARGE).result()
+        pool.submit(Team(LARGE, most=1).run, inner, (), LARGE).result()
+    assert sizes == [1, 1, 1]  # the outer one, the inner one beside it, and one by itself
+    assert Team(LARGE, most=100).run(lambda tid, n, sync: n, (), LARGE) == 3  # nobody else now
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing to fork with")
+def test_a_forked_child_shares_with_nobody(run_python):
+    script = """
+import os, threading
+from nbnet.kernels import threads
+
+threads.thread_limit = lambda: 3
+inside, forked = threading.Event(), threading.Event()
+
+def wait(tid, n, sync):
+    inside.set()
+    forked.wait()
+    return n
+
+def size():
+    return threads.Team(1e12, most=100).run(lambda tid, n, sync: n, (), 1e12)
+
+other = threading.Thread(target=threads.Team(1e12, most=1).run, args=(wait, (), 1e12))
+other.start()
+inside.wait()
+here = size()
+child = os.fork()
+if child == 0:
+    os._exit(size())
+status = os.waitpid(child, 0)[1]
+forked.set()
+other.join()
+print(here, os.waitstatus_to_exitcode(status), size())
+"""
+    assert run_python("-W", "ignore", "-c", script) == "1 3 3\n"
+
+
+def test_a_brief_call_gets_one_thread(three_threads):
+    team = Team(LARGE, most=100)
+    assert team.run(lambda tid, n, sync: n, (), 1e6) == 1
+    assert team.run(lambda tid, n, sync: n, (), 1e9) == 3
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass only where a test says so."""
+    now = [0.0]
+    monkeypatch.setattr(threads, "perf_counter", lambda: now[0])
+    return now
+
+
+def numbers(clock, seconds, calls, team):
+    """How many threads each call gets, if ``seconds[n]`` is what one takes with n threads."""
+    seen = []
+
+    def kernel(tid, n, sync):
+        if tid == 0:
+            seen.append(n)
+            clock[0] += seconds[n]
+        return 0
+
+    for _ in range(calls):
+        team.run(kernel, (), 1e8)
+    return seen
+
+
+SMALL = 2e6  # operations of a step that many threads may be worth
+
+
+def test_small_steps_try_one_thread_and_many_and_keep_the_faster(three_threads, clock):
+    team = Team(SMALL, most=100)
+    assert team.size == 3
+    # The first call is not counted: it compiles.
+    assert numbers(clock, {1: 9.0, 3: 2.0}, 1, team) == [1]
+    assert numbers(clock, {1: 3.0, 3: 2.0}, 40, team) == [1] + [3] * 39
+    # A core is taken by others: one thread, and now and then a look, ever more rarely.
+    found = numbers(clock, {1: 3.0, 3: 10.0}, 400, team)
+    tries = [i for i, n in enumerate(found) if n == 3]
+    assert np.diff(tries).tolist() == [3, 5, 9, 17] + [33] * (len(tries) - 5)
+    # It is free again.
+    assert numbers(clock, {1: 3.0, 3: 2.0}, 80, team)[-40:] == [3] * 40
+
+
+def test_large_steps_always_have_all_threads(three_threads, clock):
+    team = Team(LARGE, most=100)
+    assert numbers(clock, {1: 1.0, 3: 9.0}, 40, team) == [3] * 40
 
 
 def test_all_threads_run_with_their_number(three_threads):

@@ -18,7 +18,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from numba import config, njit
+from numba import config, njit, typeof
 from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 
@@ -29,7 +29,15 @@ except ImportError:  # numba without one of the private names: slower to compile
 else:
     _COMPILERS = {True: _pipeline.EntryCompiler, False: _pipeline.PartCompiler}
 
-__all__ = ["COMPILED", "Compilations", "compilations", "interpreted", "kernel", "machine_code"]
+__all__ = [
+    "COMPILED",
+    "Compilations",
+    "compilations",
+    "compile_for",
+    "interpreted",
+    "kernel",
+    "machine_code",
+]
 
 COMPILED = not config.DISABLE_JIT
 
@@ -119,6 +127,12 @@ def compilations():
         sum(sum(s.cache_hits.values()) for s in stats),
         next((getattr(kernel._cache, "folder", None) for kernel in _ENTRY_POINTS), None),
     )
+
+
+def compile_for(compiled, args):
+    """Compile an entry point for such arguments, or load it, if that is still to be done."""
+    if hasattr(compiled, "compile"):
+        compiled.compile(tuple(typeof(arg) for arg in args))
 
 
 def interpreted(compiled):

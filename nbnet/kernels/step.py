@@ -289,7 +289,7 @@ def train(
     head : (len(HEAD),) int64
     nodes, ops, slopes : the plan; ``slopes[k]`` is the negative slope of op k
     tasks : (tasks, len(TASK_COLUMNS)) int64, phase 2
-    bounds : (n_threads + 1,) int64; thread t has tasks bounds[t] to bounds[t + 1]
+    bounds : int64; thread t of n has tasks bounds[n, t] to bounds[n, t + 1]
     x : (N * I,) or the CSR data
     indices, indptr : of a CSR X, else empty
     y : (N * T,) targets
@@ -297,12 +297,12 @@ def train(
     order : (M,) int64 rows of X
     settings : float64, the optimizer's
     rates : (len(RATES),) float64; thread 0 reports here
-    hyper : (n_threads, HYPER)
+    hyper : (at least n_threads, HYPER)
     params : engine layout, the transposed weights behind it; changed
     state : engine layout, changed
     collected : engine layout, or empty if no batch has more rows than the buffers
     work : flat values and gradients of all nodes
-    scratch : (n_threads, room for a task, a panel of a block, or the loss of a block)
+    scratch : (at least n_threads, room for a task, a panel of a block, or the loss of a block)
     row_loss : (rows of the buffers,) float64
     squares : (tasks,) float64
     general : None if all ops are plain, else 1
@@ -361,7 +361,7 @@ def train(
                 if tid == 0:
                     rates[R_LOSS] = loss
                 return NON_FINITE
-            for q in range(bounds[tid], bounds[tid + 1]):
+            for q in range(bounds[n_threads, tid], bounds[n_threads, tid + 1]):
                 squares[q] = _parameters(
                     tasks[q], head, nodes, ops, x, indices, indptr, order, first, last,
                     first > start, last < stop, rates[R_ALPHA] / total, params, state,

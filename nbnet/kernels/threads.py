@@ -8,11 +8,13 @@ fit.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -21,16 +23,18 @@ from numba import config
 from numba.np.ufunc import parallel
 from threadpoolctl import ThreadpoolController
 
-from nbnet.kernels._jit import COMPILED
+from nbnet.kernels._jit import COMPILED, compile_for
 from nbnet.kernels.barrier import SYNC_STRIDE
 
 __all__ = ["Team", "one_blas_thread", "thread_limit"]
 
-# A step below this many floating-point operations (some 40 microseconds) is done before a second
-# thread has its data.
-_SMALL_STEP = 4_000_000
-# Up to this many operations (some 50 ms) the calling thread works itself: Ctrl-C can wait for them.
-_SHORT_CALL = 2_000_000_000
+# In floating-point operations, of which a core does some 100 a nanosecond. A step below the first
+# is done before a second thread has its data; below the second it is worth a look.
+_TINY_STEP, _SMALL_STEP = 1_500_000, 4_000_000
+# A call below the first is done before a second thread has been woken. Up to the second (some 50
+# ms) the calling thread works itself: Ctrl-C can wait for it.
+_BRIEF_CALL, _SHORT_CALL = 40_000_000, 2_000_000_000
+_LONGEST_PATIENCE = 32  # calls
 
 
 # Finding the libraries takes milliseconds. scikit-learn and SciPy have loaded theirs before this
@@ -87,6 +91,45 @@ def one_blas_thread() -> Iterator[None]:
                 limit.restore_original_limits()
 
 
+# An entry for each call of a kernel under way in this process; appending and popping need no lock,
+# which a fork could find taken.
+_calls: list[None] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_calls.clear)  # other threads are not forked
+
+
+class _Pace:
+    """Whether many threads take less time than one for small steps, judged by the calls so far.
+
+    A second thread gains little there if it has a core to itself, and costs a multiple if it has
+    not. Results are bitwise the same, so either may be tried: one thread first, then many, then
+    what was faster; many again after 2, 4, 8, ... calls if they were slower.
+    """
+
+    def __init__(self) -> None:
+        self._warm = False
+        self._one: float | None = None  # seconds an operation in the last call with one thread,
+        self._many = 0.0  # and with many
+        self._patience, self._rest = 1, 0
+
+    def many(self) -> bool:
+        """Whether the next call should have many threads."""
+        return self._one is not None and (self._many <= self._one or self._rest <= 0)
+
+    def note(self, many: bool, seconds: float) -> None:
+        """Remember what an operation took."""
+        if not self._warm:  # the first call may compile, and touches memory for the first time
+            self._warm = True
+        elif not many:
+            self._one = seconds
+            self._rest -= 1
+        else:
+            self._many = seconds
+            slower = self._one is not None and seconds > self._one
+            self._patience = min(2 * self._patience, _LONGEST_PATIENCE) if slower else 1
+            self._rest = self._patience
+
+
 class Team:
     """Threads that run one kernel together.
 
@@ -96,36 +139,76 @@ class Team:
         Floating-point operations between two meetings of the threads.
     most : int
         More threads than this would have nothing to do.
+
+    Attributes
+    ----------
+    size : int
+        The most threads that a call gets.
     """
 
     def __init__(self, operations: float, most: int):
-        small = operations < _SMALL_STEP
-        self.size = 1 if small else max(1, min(thread_limit(), most))
+        tiny = operations < _TINY_STEP
+        self.size = 1 if tiny else max(1, min(thread_limit(), most))
         self.sync = np.zeros((self.size + 1) * SYNC_STRIDE, dtype=np.int64)
         self._pool: ThreadPoolExecutor | None = None
+        self._pace = _Pace() if self.size > 1 and operations < _SMALL_STEP else None
 
     def run(self, kernel: Callable[..., int], args: tuple, operations: float) -> int:
-        """Call ``kernel(tid, size, *args, sync)`` on each thread; the status of the first.
+        """Call ``kernel(tid, n, *args, sync)`` on n threads; the status of the first.
 
-        The calling thread only waits, so that it receives a KeyboardInterrupt at once; it then
-        stops the others and passes the exception on.
+        The n is what promises to be fastest, up to `size`. Calls that are under way at the same
+        time share the cores.
+        """
+        short = operations < _SHORT_CALL
+        _calls.append(None)
+        try:
+            n = max(1, self.size // len(_calls)) if operations > _BRIEF_CALL else 1
+            if n == 1 or self._pace is None:
+                return self._run(kernel, args, n, short)
+            many = self._pace.many()
+            started = perf_counter()
+            status = self._run(kernel, args, n if many else 1, short)
+            self._pace.note(many, (perf_counter() - started) / operations)
+            return status
+        finally:
+            _calls.pop()
+
+    def _run(self, kernel: Callable[..., int], args: tuple, n: int, short: bool) -> int:
+        """Call the kernel on `n` threads.
+
+        The calling thread takes its share of a `short` call. During others it only waits, so that
+        it receives a KeyboardInterrupt at once; it then stops the others and passes the exception
+        on.
         """
         self.sync[:] = 0
-        if self.size == 1 and operations < _SHORT_CALL:
+        if n == 1 and short:
             return kernel(0, 1, *args, self.sync)
         if self._pool is None:
+            # Not in the pool, where it takes a fifth longer while other threads want the GIL.
+            compile_for(kernel, (0, n, *args, self.sync))
             self._pool = ThreadPoolExecutor(self.size, thread_name_prefix="nbnet")
         futures: list[Future[int]] = []
         try:
-            for tid in range(self.size):
-                futures.append(self._pool.submit(kernel, tid, self.size, *args, self.sync))
+            for tid in range(1 if short else 0, n):
+                futures.append(self._pool.submit(self._share, kernel, tid, n, args))
+            status = self._share(kernel, 0, n, args) if short else None
             pending = set(futures)
             while pending:  # with a timeout, or Windows would not be interruptible
                 done, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
                 for future in done:
-                    future.result()  # raises what its thread raised: none may wait for it
+                    future.result()  # raises what its thread raised
         except BaseException:
-            self.sync[-SYNC_STRIDE] = 1
+            self._stop()
             wait(futures)
             raise
-        return futures[0].result()
+        return futures[0].result() if status is None else status
+
+    def _share(self, kernel: Callable[..., int], tid: int, n: int, args: tuple) -> int:
+        try:
+            return kernel(tid, n, *args, self.sync)
+        except BaseException:
+            self._stop()  # none may wait for this one
+            raise
+
+    def _stop(self) -> None:
+        self.sync[-SYNC_STRIDE] = 1
