@@ -47,11 +47,15 @@ class _Flags(Flags):
         return self._values == other._values or super().__eq__(other)
 
 
-class _Part(JITCodeLibrary):
-    """Code to be taken into an entry point: not optimised, not emitted."""
+class _Library(JITCodeLibrary):
+    """Code that is not optimised function by function, before there is all of it."""
 
     def _optimize_functions(self, module):
         module.data_layout = self._codegen._data_layout  # or modules would not fit together
+
+
+class _Part(_Library):
+    """Code to be taken into an entry point: not optimised, not emitted."""
 
     def _optimize_final_module(self):
         pass
@@ -61,7 +65,7 @@ class _Part(JITCodeLibrary):
         self._finalized = True
 
 
-class _Entry(JITCodeLibrary):
+class _Entry(_Library):
     """Code with all its parts: optimised once.
 
     The passes that numba runs before, to find counted references, have nothing to find here.
