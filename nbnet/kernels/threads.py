@@ -34,7 +34,6 @@ _TINY_STEP, _SMALL_STEP = 1_500_000, 4_000_000
 # A call below the first is done before a second thread has been woken. Up to the second (some 50
 # ms) the calling thread works itself: Ctrl-C can wait for it.
 _BRIEF_CALL, _SHORT_CALL = 40_000_000, 2_000_000_000
-_LONGEST_PATIENCE = 32  # calls
 
 
 # Finding the libraries takes milliseconds. scikit-learn and SciPy have loaded theirs before this
@@ -103,14 +102,15 @@ class _Pace:
 
     A second thread gains little there if it has a core to itself, and costs a multiple if it has
     not. Results are bitwise the same, so either may be tried: one thread first, then many, then
-    what was faster; many again after 2, 4, 8, ... calls if they were slower.
+    what was faster. Many that were slower are tried again after 8 calls and then after 32; after 2
+    if they had been faster until then.
     """
 
     def __init__(self) -> None:
         self._warm = False
         self._one: float | None = None  # seconds an operation in the last call with one thread,
         self._many = 0.0  # and with many
-        self._patience, self._rest = 1, 0
+        self._rest, self._next_rest = 0, 8  # calls with one thread before many are tried again
 
     def many(self) -> bool:
         """Whether the next call should have many threads."""
@@ -125,9 +125,10 @@ class _Pace:
             self._rest -= 1
         else:
             self._many = seconds
-            slower = self._one is not None and seconds > self._one
-            self._patience = min(2 * self._patience, _LONGEST_PATIENCE) if slower else 1
-            self._rest = self._patience
+            if self._one is not None and seconds > self._one:
+                self._rest, self._next_rest = self._next_rest, min(4 * self._next_rest, 32)
+            else:
+                self._next_rest = 2
 
 
 class Team:
