@@ -15,7 +15,8 @@
 Times are the least of `--repeats`: what else runs on the machine only adds to them.
 
 Constants are those of cores that share a last-level cache; across sockets a line costs several
-times as much. A step too small for a second thread (`nbnet.kernels.threads`) stays on one.
+times as much. A step too small for a second thread (`nbnet.kernels.threads`) stays on one; one that
+is small enough to be tried on one thread now and then is measured on all of them here.
 
     python -m benchmarks.scaling --json scaling.json
     python -m benchmarks.scaling --quick                   a smoke test; its times mean nothing
@@ -24,6 +25,8 @@ times as much. A step too small for a second thread (`nbnet.kernels.threads`) st
 import argparse
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -149,17 +152,15 @@ def measure(w: Workload, cores: list[int], repeats: int) -> dict[int, float]:
     return {n: min(values) for n, values in times.items()}
 
 
-class limited:
-    """Let teams have at most `n` threads."""
-
-    def __init__(self, n: int):
-        self.n = n
-
-    def __enter__(self) -> None:
-        self.before, threads.thread_limit = threads.thread_limit, lambda: self.n
-
-    def __exit__(self, *error: object) -> None:
-        threads.thread_limit = self.before
+@contextmanager
+def limited(n: int) -> Iterator[None]:
+    """Let teams have `n` threads, also for steps so small that they would try one."""
+    before = threads.thread_limit, threads._SMALL_STEP
+    threads.thread_limit, threads._SMALL_STEP = (lambda: n), 0
+    try:
+        yield
+    finally:
+        threads.thread_limit, threads._SMALL_STEP = before
 
 
 @kernel(entry=True)

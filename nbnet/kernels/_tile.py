@@ -519,7 +519,10 @@ def _prefetch_twin(x, at):
 
 @machine_code(_prefetch_twin)
 def prefetch(typingctx, x, at):
-    """Begin to fetch the cache line of ``x[at]``, without waiting for it."""
+    """Begin to fetch the cache line of ``x[at]``, without waiting for it.
+
+    Into the second-level cache: the first can wait for fewer lines at once, and is soon full.
+    """
 
     def codegen(context, builder, signature, args):
         array = context.make_array(signature.args[0])(context, builder, args[0])
@@ -530,8 +533,8 @@ def prefetch(typingctx, x, at):
             "llvm.prefetch.p0",
         )
         address = builder.bitcast(builder.gep(array.data, [args[1]]), byte)
-        read, keep, data = (ir.Constant(_I32, n) for n in (0, 3, 1))
-        builder.call(function, [address, read, keep, data])
+        read, level_2, data = (ir.Constant(_I32, n) for n in (0, 2, 1))
+        builder.call(function, [address, read, level_2, data])
         return context.get_dummy_value()
 
     return types.void(x, types.int64), codegen
