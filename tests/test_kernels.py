@@ -5,6 +5,7 @@ import pytest
 from numba import njit
 
 from nbnet.kernels import _tile, matmul, optimizers
+from nbnet.kernels._jit import kernel
 from nbnet.kernels.layout import HEAD, NODE_COLUMNS, OP_COLUMNS, RATES, TASK_COLUMNS
 from nbnet.kernels.optimizers import ADAM, OPTIMIZERS
 from nbnet.kernels.step import _add_penalty, _transpose
@@ -206,6 +207,27 @@ def test_atomics_and_run():
     array = np.ones(6)
     assert halve_run(array, 1, 3) == 3
     assert array.tolist() == [1, 0.5, 0.5, 0.5, 1, 1]
+
+
+@kernel
+def places(a, table, i, small, out):
+    out[0] = a[i]
+    out[1] = a[small]  # an index of another width
+    out[2] = a[-1]  # a literal, counted from the back
+    out[3] = table[i, 1]
+    row = table[i]
+    out[4] = row[2]
+    out[i + 4] = 7  # an integer into an array of floats
+    out[-1] = a[0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_places_in_arrays(dtype):
+    """Kernels have code of their own for ``a[i]``; the rest is numba's."""
+    a, table = np.arange(10, 15, dtype=dtype), np.arange(12).reshape(4, 3)
+    out = np.zeros(8, dtype=dtype)
+    called(places)(a, table, 1, np.uint8(3), out)
+    assert out.tolist() == [11, 13, 14, 4, 5, 7, 0, 10]
 
 
 @pytest.mark.uncompiled

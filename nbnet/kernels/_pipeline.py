@@ -7,7 +7,7 @@ each other five deep, most of a first fit was spent on machine code that nobody 
 
 ``EntryCompiler`` compiles what Python calls, ``PartCompiler`` what only kernels call: a part stays
 plain LLVM code until an entry point takes it in. With the other things below, a first fit takes
-less than half the time.
+a third of the time.
 
 a. ``pipeline_class`` is numba's documented way in, and so is the list of passes; the libraries
    below override undocumented methods. Where these change their names, numba falls back to its own,
@@ -16,9 +16,11 @@ b. ``Flags``: numba looks up each operator under the flags of the function that 
    computes their hash and compares all of them every time. These know their hash, and look first
    at what was set.
 c. What an operator makes of its operands' types, numba finds by trying one rule after the other,
-   anew for each ``+`` in the source. Here it is asked once.
-d. Some of numba's passes look for what kernels do not contain: closures, array expressions,
-   functions to inline into the source. They are left out.
+   anew for each ``+`` in the source, and twice. Here it is asked once.
+d. Some of numba's passes look for what kernels do not contain (closures, array expressions,
+   functions to inline into the source), or mark where counted references end. They are left out.
+e. Kernels count places from the front, literal ones excepted: ``a[i]`` needs no code for a negative
+   i, and LLVM is given a sixth less to read. With bounds checking it is numba's own code.
 """
 
 import ctypes
@@ -29,10 +31,20 @@ from llvmlite import binding
 from numba import _dynfunc, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, DefaultPassBuilder, Flags
+from numba.core.compiler_machinery import register_pass
+from numba.core.lowering import Lower
+from numba.core.typed_passes import NativeLowering
+from numba.core.types.functions import BaseFunction
 
 __all__ = ["EntryCompiler", "PartCompiler"]
 
-_NEEDLESS = {"InlineClosureLikes", "GenericRewrites", "InlineOverloads", "NopythonRewrites"}
+_NEEDLESS = {
+    "GenericRewrites",
+    "IRLegalization",
+    "InlineClosureLikes",
+    "InlineOverloads",
+    "NopythonRewrites",
+}
 _signatures: dict = {}  # of operators and built-in functions, by their arguments' types
 
 
@@ -80,29 +92,70 @@ class _Entry(_Library):
         builder.getModulePassManager().run(self._final_module, builder)
 
 
+_find_signature = BaseFunction.get_call_type
+
+
+def _remembered_signature(function, context, args, keywords):
+    if keywords:
+        return _find_signature(function, context, args, keywords)
+    question = function, tuple(args)  # who adds rules to an operator makes a new function of it
+    if question not in _signatures:
+        _signatures[question] = _find_signature(function, context, args, keywords)
+    return _signatures[question]
+
+
 @contextmanager
-def _remembered_signatures(context):
-    """While it lasts, `context` knows again what it was asked before."""
-    if "resolve_function_type" in vars(context):  # compiling a part for an entry
-        yield
-        return
-    resolve = context.resolve_function_type
-
-    def remembered(function, args, keywords):
-        if keywords or isinstance(function, types.Dispatcher):  # numba remembers what it compiled
-            return resolve(function, args, keywords)
-        known = isinstance(function, types.Type)
-        # The type and not the function: who adds rules to an operator makes a new type of it.
-        question = function if known else context.resolve_value_type(function), tuple(args)
-        if question not in _signatures:
-            _signatures[question] = resolve(function, args, keywords)
-        return _signatures[question]
-
-    context.resolve_function_type = remembered
+def _remembered_signatures():
+    """While it lasts, numba knows again what it was asked before."""
+    outer = BaseFunction.get_call_type
+    BaseFunction.get_call_type = _remembered_signature
     try:
         yield
     finally:
-        del context.resolve_function_type
+        BaseFunction.get_call_type = outer
+
+
+class _Lower(Lower):
+    """Reads and writes numbers of flat arrays without asking whether a place is negative."""
+
+    def _address(self, array, index, signature):
+        """Where ``array[index]`` lies; None if that is not simply so many numbers on."""
+        array_type, index_type = signature.args[0], self.typeof(index.name)
+        if (
+            self.context.enable_boundscheck
+            or not (isinstance(array_type, types.Array) and isinstance(index_type, types.Integer))
+            or (array_type.ndim, array_type.layout) != (1, "C")
+            or getattr(index_type, "literal_value", 0) < 0
+        ):
+            return None
+        field = self.context.data_model_manager[array_type].get_field_position("data")
+        data = self.builder.extract_value(self.loadvar(array.name), field)
+        at = self.context.cast(self.builder, self.loadvar(index.name), index_type, types.intp)
+        return self.builder.gep(data, [at])
+
+    def lower_getitem(self, resty, expr, value, index, signature):
+        address = self._address(value, index, signature)
+        if address is None:
+            return super().lower_getitem(resty, expr, value, index, signature)
+        number = signature.args[0].dtype
+        loaded = self.context.unpack_value(self.builder, number, address)
+        return self.context.cast(self.builder, loaded, number, resty)
+
+    def lower_setitem(self, target_var, index_var, value_var, signature):
+        address = self._address(target_var, index_var, signature)
+        if address is None:
+            return super().lower_setitem(target_var, index_var, value_var, signature)
+        number = signature.args[0].dtype
+        value = self.context.cast(
+            self.builder, self.loadvar(value_var.name), self.typeof(value_var.name), number
+        )
+        return self.context.pack_value(self.builder, number, value, address)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(NativeLowering):
+    _name = "nbnet_lowering"
+    lowering_class = _Lower
 
 
 class EntryCompiler(Compiler):
@@ -119,7 +172,11 @@ class EntryCompiler(Compiler):
 
     def define_pipelines(self):
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.passes = [step for step in passes.passes if step[0].__name__ not in _NEEDLESS]
+        passes.passes = [
+            (_Lowering if step is NativeLowering else step, why)
+            for step, why in passes.passes
+            if step.__name__ not in _NEEDLESS
+        ]
         return [passes]
 
     def compile_extra(self, func):
@@ -128,7 +185,7 @@ class EntryCompiler(Compiler):
         collecting = gc.isenabled()
         gc.disable()
         try:
-            with _remembered_signatures(self.state.typingctx):
+            with _remembered_signatures():
                 return super().compile_extra(func)
         finally:
             if collecting:

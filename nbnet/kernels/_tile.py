@@ -95,6 +95,12 @@ def _vector_of(dtype):
     return ir.VectorType(number, v), v, size
 
 
+def _data(context, builder, array_type, array):
+    """Address of the first number of an array."""
+    field = context.data_model_manager[array_type].get_field_position("data")
+    return builder.extract_value(array, field)
+
+
 def _broadcast(builder, number, vector):
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, number, ir.Constant(_I32, 0))
@@ -161,7 +167,7 @@ def _product(transposed, n_panels, rows=ROWS):
             values = []
             for value, numba_type in zip(args, signature.args, strict=True):
                 if isinstance(numba_type, types.Array):
-                    value = context.make_array(numba_type)(context, builder, value).data
+                    value = _data(context, builder, numba_type, value)
                 values.append(value)
             # Pointers first moved to the tile's first element: the function takes no offsets.
             pa, a_at, a_panel, pb, b_at, b_panel, depth, pc, c_at, c_panel, ps, s_at, s_row, s_p = (
@@ -307,8 +313,7 @@ def row_dots(
     def codegen(context, builder, signature, args):
         vector, v, size = _vector_of(signature.args[7].dtype)
         a, b, c, start = (
-            context.make_array(signature.args[i])(context, builder, args[i]).data
-            for i in (0, 3, 7, 10)
+            _data(context, builder, signature.args[i], args[i]) for i in (0, 3, 7, 10)
         )
         _, a_at, a_panel, _, b_at, b_panel, panels, _, c_at, c_row, _, s_at, s_row = args
         suffix = f"v{v}{'f32' if size == 4 else 'f64'}"
@@ -361,9 +366,7 @@ def outer_rows(typingctx, x, x_at, d, d_at, g, g_at):
 
     def codegen(context, builder, signature, args):
         vector, v, size = _vector_of(signature.args[4].dtype)
-        x, d, g = (
-            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 4)
-        )
+        x, d, g = (_data(context, builder, signature.args[i], args[i]) for i in (0, 2, 4))
         _, x_at, _, d_at, _, g_at = args
 
         def vector_at(pointer, at):
@@ -438,8 +441,7 @@ class _Nonzeros:
         self.vector, self.v, self.size = _vector_of(signature.args[6].dtype)
 
     def _data(self, i):
-        make = self.context.make_array(self.signature.args[i])
-        return make(self.context, self.builder, self.args[i]).data
+        return _data(self.context, self.builder, self.signature.args[i], self.args[i])
 
     def vector_at(self, i, at):
         """Address of V numbers of argument `i`."""
@@ -493,9 +495,7 @@ def copy_row(typingctx, x, x_at, n, to, at):
             ir.FunctionType(vector, [vector.as_pointer(), _I32, mask, vector]),
             f"llvm.masked.load.v{v}{'f32' if size == 4 else 'f64'}.p0",
         )
-        x, to = (
-            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 3)
-        )
+        x, to = (_data(context, builder, signature.args[i], args[i]) for i in (0, 3))
         row = builder.call(
             load,
             [
@@ -525,16 +525,16 @@ def prefetch(typingctx, x, at):
     """
 
     def codegen(context, builder, signature, args):
-        array = context.make_array(signature.args[0])(context, builder, args[0])
+        data = _data(context, builder, signature.args[0], args[0])
         byte = ir.IntType(8).as_pointer()
         function = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32]),
             "llvm.prefetch.p0",
         )
-        address = builder.bitcast(builder.gep(array.data, [args[1]]), byte)
-        read, level_2, data = (ir.Constant(_I32, n) for n in (0, 2, 1))
-        builder.call(function, [address, read, level_2, data])
+        address = builder.bitcast(builder.gep(data, [args[1]]), byte)
+        read, level_2, of_data = (ir.Constant(_I32, n) for n in (0, 2, 1))
+        builder.call(function, [address, read, level_2, of_data])
         return context.get_dummy_value()
 
     return types.void(x, types.int64), codegen
@@ -556,9 +556,7 @@ def transpose_block(typingctx, a, a_at, a_row, to, at, to_row):
 
     def codegen(context, builder, signature, args):
         vector, v, size = _vector_of(signature.args[0].dtype)
-        a, to = (
-            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 3)
-        )
+        a, to = (_data(context, builder, signature.args[i], args[i]) for i in (0, 3))
 
         def row_of(pointer, first, apart, i):
             at = builder.add(first, builder.mul(apart, ir.Constant(_I64, i)))
@@ -597,20 +595,20 @@ def run(typingctx, array, at, n):
     """
 
     def codegen(context, builder, signature, args):
-        from numba.np.arrayobj import populate_array  # slow to import, and not needed to import us
-
-        whole = context.make_array(signature.args[0])(context, builder, args[0])
-        part = context.make_array(signature.return_type)(context, builder)
-        size = ir.Constant(_I64, array.dtype.bitwidth // 8)
-        populate_array(
-            part,
-            data=builder.gep(whole.data, [args[1]]),
-            shape=[args[2]],
-            strides=[size],
-            itemsize=size,
-            meminfo=None,  # borrowed: `array` outlives every kernel that reads it
-        )
-        return part._getvalue()
+        place = context.data_model_manager[array].get_field_position
+        owner = args[0].type.elements[place("meminfo")]
+        part = args[0]
+        for value, at in (
+            (
+                ir.Constant(owner, None),
+                place("meminfo"),
+            ),  # `array` outlives all that is cut from it
+            (builder.gep(_data(context, builder, array, args[0]), [args[1]]), place("data")),
+            (args[2], place("nitems")),
+            (args[2], [place("shape"), 0]),
+        ):
+            part = builder.insert_value(part, value, at)
+        return part
 
     return array(array, types.int64, types.int64), codegen
 
@@ -620,8 +618,7 @@ def _load_twin(flags, at):
 
 
 def _element(context, builder, signature, args):
-    array = context.make_array(signature.args[0])(context, builder, args[0])
-    return builder.gep(array.data, [args[1]])
+    return builder.gep(_data(context, builder, signature.args[0], args[0]), [args[1]])
 
 
 @machine_code(_load_twin)
