@@ -325,7 +325,7 @@ class Network:
             link, pinned = row.code, row.pinned
         samples = _Samples.of(X, self.n_features, dtype)
         operations = sum(2 * b.fan_in * b.columns for b in self.blocks) * samples.n
-        team = Team(operations, -(-samples.n // BLOCK))
+        team = Team(operations, -(-samples.n // BLOCK), operations)
         plan, head = self._forward_plan(dtype, min(samples.n, team.size * BLOCK), samples.sparse)
         out = np.empty(samples.n * self.n_outputs, dtype=dtype)
         team.run(
@@ -701,8 +701,7 @@ class Trainer:
         rows = min(batch_size, _ROWS_AT_ONCE)
         self.plan = plan = network._plan(dtype, rows, keep=keep, sparse=samples.sparse)
         self._collects = optimizer_row.name == "gradient"
-        step_operations = plan.operations * rows
-        self._team = Team(step_operations, plan.rows // ROWS)
+        self._team = Team(plan.operations * rows, plan.rows // ROWS, plan.operations * samples.n)
         size = self._team.size
         self._rates = np.zeros(len(RATES))
         self._rate("alpha", alpha)

@@ -30,6 +30,7 @@ def test_a_tiny_step_gets_one_thread_and_a_large_one_all(three_threads):
     assert Team(1e3, most=100).size == 1
     assert Team(LARGE, most=100).size == 3
     assert Team(LARGE, most=2).size == 2
+    assert Team(LARGE, 100, call_operations=1e6).size == 1
 
 
 def test_calls_at_the_same_time_share_the_threads(three_threads):

@@ -140,6 +140,8 @@ class Team:
         Floating-point operations between two meetings of the threads.
     most : int
         More threads than this would have nothing to do.
+    call_operations : float
+        Those of a whole call.
 
     Attributes
     ----------
@@ -147,9 +149,9 @@ class Team:
         The most threads that a call gets.
     """
 
-    def __init__(self, operations: float, most: int):
-        tiny = operations < _TINY_STEP
-        self.size = 1 if tiny else max(1, min(thread_limit(), most))
+    def __init__(self, operations: float, most: int, call_operations: float = np.inf):
+        little = operations < _TINY_STEP or call_operations < _BRIEF_CALL
+        self.size = 1 if little else max(1, min(thread_limit(), most))
         self.sync = np.zeros((self.size + 1) * SYNC_STRIDE, dtype=np.int64)
         self._pool: ThreadPoolExecutor | None = None
         self._pace = _Pace() if self.size > 1 and operations < _SMALL_STEP else None
@@ -163,7 +165,7 @@ class Team:
         short = operations < _SHORT_CALL
         _calls.append(None)
         try:
-            n = max(1, self.size // len(_calls)) if operations > _BRIEF_CALL else 1
+            n = max(1, self.size // len(_calls)) if operations >= _BRIEF_CALL else 1
             if n == 1 or self._pace is None:
                 return self._run(kernel, args, n, short)
             many = self._pace.many()
