@@ -445,6 +445,15 @@ def test_the_number_of_threads_changes_no_bit():
 # Interruption ---------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def interruptible():
+    """Shells have their background jobs ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_an_epoch_and_leaves_usable_parameters():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((1000, 300)).astype(np.float32)
