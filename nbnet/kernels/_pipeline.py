@@ -18,7 +18,8 @@ b. ``Flags``: numba looks up each operator under the flags of the function that 
 c. What an operator makes of its operands' types, numba finds by trying one rule after the other,
    anew for each ``+`` in the source, and twice. Here it is asked once.
 d. Some of numba's passes look for what kernels do not contain (closures, array expressions,
-   functions to inline into the source), or mark where counted references end. They are left out.
+   functions to inline into the source), or mark where counted references end. They are left out,
+   and so is what debuggers would want to know.
 e. Kernels count places from the front, literal ones excepted: ``a[i]`` needs no code for a negative
    i, and LLVM is given a sixth less to read. With bounds checking it is numba's own code.
 """
@@ -29,6 +30,7 @@ from contextlib import contextmanager
 
 from llvmlite import binding
 from numba import _dynfunc, types
+from numba.core import cgutils
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, DefaultPassBuilder, Flags
 from numba.core.compiler_machinery import register_pass
@@ -92,6 +94,24 @@ class _Entry(_Library):
         builder.getModulePassManager().run(self._final_module, builder)
 
 
+@contextmanager
+def _no_garbage_collection():
+    """A compilation makes millions of objects, and looking for garbage among them an eighth of it.
+
+    They are old at its end, or the next object made would have all of them looked at.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            if gc.get_freeze_count() == 0:
+                gc.freeze()
+                gc.unfreeze()
+            gc.enable()
+
+
 _find_signature = BaseFunction.get_call_type
 
 
@@ -116,7 +136,7 @@ def _remembered_signatures():
 
 
 class _Lower(Lower):
-    """Reads and writes numbers of flat arrays without asking whether a place is negative."""
+    """Emits what kernels need and no more."""
 
     def _address(self, array, index, signature):
         """Where ``array[index]`` lies; None if that is not simply so many numbers on."""
@@ -151,6 +171,15 @@ class _Lower(Lower):
         )
         return self.context.pack_value(self.builder, number, value, address)
 
+    def delvar(self, name):
+        """Forget a variable; numba would clear it, for the sake of counted references."""
+        if name not in self._blk_local_varmap:
+            self._singly_assigned_vars.discard(name)
+
+    def alloca_lltype(self, name, lltype, datamodel=None):
+        """Make room for a variable; numba would ask for its size, for the sake of debuggers."""
+        return cgutils.alloca_once(self.builder, lltype, name=name, zfill=False)
+
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _Lowering(NativeLowering):
@@ -180,16 +209,8 @@ class EntryCompiler(Compiler):
         return [passes]
 
     def compile_extra(self, func):
-        # A compilation makes millions of objects, and looking for garbage among them an eighth
-        # of the time.
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            with _remembered_signatures():
-                return super().compile_extra(func)
-        finally:
-            if collecting:
-                gc.enable()
+        with _no_garbage_collection(), _remembered_signatures():
+            return super().compile_extra(func)
 
 
 class PartCompiler(EntryCompiler):
