@@ -102,8 +102,8 @@ class _Pace:
 
     A second thread gains little there if it has a core to itself, and costs a multiple if it has
     not. Results are bitwise the same, so either may be tried: one thread first, then many, then
-    what was faster. Many that were slower are tried again after 8 calls and then after 32; after 2
-    if they had been faster until then.
+    what was faster. Many that were slower are tried again after 8 calls, then 32, then 128 (a trial
+    may take six times as long); after 2 if they had been faster until then.
     """
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class _Pace:
         else:
             self._many = seconds
             if self._one is not None and seconds > self._one:
-                self._rest, self._next_rest = self._next_rest, min(4 * self._next_rest, 32)
+                self._rest, self._next_rest = self._next_rest, min(4 * self._next_rest, 128)
             else:
                 self._next_rest = 2
 
