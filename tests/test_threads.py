@@ -112,7 +112,7 @@ def numbers(clock, seconds, calls, team):
     return seen
 
 
-SMALL = 2e6  # operations of a step that many threads may be worth
+SMALL = 3e6  # operations of a step that many threads may be worth
 
 
 def test_small_steps_try_one_thread_and_many_and_keep_the_faster(three_threads, clock):

@@ -29,8 +29,9 @@ from nbnet.kernels.barrier import SYNC_STRIDE
 __all__ = ["Team", "one_blas_thread", "thread_limit"]
 
 # In floating-point operations, of which a core does some 100 a nanosecond. A step below the first
-# is done before a second thread has its data; below the second it is worth a look.
-_TINY_STEP, _SMALL_STEP = 1_500_000, 4_000_000
+# gains nothing, or so little that it is not worth what a try costs beside a busy process; below the
+# second it is worth a look.
+_TINY_STEP, _SMALL_STEP = 2_000_000, 4_000_000
 # A call below the first is done before a second thread has been woken. Up to the second (some 50
 # ms) the calling thread works itself: Ctrl-C can wait for it.
 _BRIEF_CALL, _SHORT_CALL = 40_000_000, 2_000_000_000
