@@ -21,7 +21,7 @@ from nbnet.kernels._tile import ROWS, VECTOR_BYTES
 from nbnet.kernels.layout import RATES
 from nbnet.kernels.losses import LOSSES, Loss
 from nbnet.kernels.optimizers import HYPER, OPTIMIZERS
-from nbnet.kernels.step import BLOCK, predict, train
+from nbnet.kernels.step import BLOCK, FINISHED, predict, train
 from nbnet.kernels.threads import Team
 from nbnet.nodes import Node, topological_order
 from nbnet.plan import Plan, make_plan, parameter_blocks
@@ -702,6 +702,8 @@ class Trainer:
         self.plan = plan = network._plan(dtype, rows, keep=keep, sparse=samples.sparse)
         self._collects = optimizer_row.name == "gradient"
         self._team = Team(plan.operations * rows, plan.rows // ROWS, plan.operations * samples.n)
+        # Whole batches, or None for all there are.
+        self._rows_a_call = self._team.rows_a_call(plan.operations, batch_size)
         size = self._team.size
         self._rates = np.zeros(len(RATES))
         self._rate("alpha", alpha)
@@ -791,9 +793,14 @@ class Trainer:
         self._rate("learning_rate", learning_rate)
         self._rate("loss", 0.0)
         self._rate("rows", 0.0)
-        self._team.run(
-            train, (*self._fixed, order, *self._buffers), self.plan.operations * order.size
-        )
+        rows = self._rows_a_call or order.size
+        for start in range(0, order.size, rows):
+            part = order[start : start + rows]
+            status = self._team.run(
+                train, (*self._fixed, part, *self._buffers), self.plan.operations * part.size
+            )
+            if status != FINISHED:
+                break
         loss, rows = (self._rates[RATES.index(name)] for name in ("loss", "rows"))
         if not np.isfinite(loss):
             return float(loss)

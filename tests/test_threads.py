@@ -122,17 +122,24 @@ def test_small_steps_try_one_thread_and_many_and_keep_the_faster(three_threads, 
     assert numbers(clock, {1: 9.0, 3: 2.0}, 1, team) == [1]
     assert numbers(clock, {1: 3.0, 3: 2.0}, 40, team) == [1] + [3] * 39
     # A core is taken by others: one thread, and now and then a look, ever more rarely.
-    found = numbers(clock, {1: 3.0, 3: 10.0}, 1000, team)
+    found = numbers(clock, {1: 3.0, 3: 10.0}, 3000, team)
     tries = [i for i, n in enumerate(found) if n == 3]
-    assert np.diff(tries).tolist() == [3, 9, 33] + [129] * (len(tries) - 4)
+    assert np.diff(tries).tolist() == [3, 9, 33, 129] + [513] * (len(tries) - 5)
     assert len(tries) > 8
     # It is free again.
-    assert numbers(clock, {1: 3.0, 3: 2.0}, 170, team)[-40:] == [3] * 40
+    assert numbers(clock, {1: 3.0, 3: 2.0}, 560, team)[-40:] == [3] * 40
 
 
 def test_many_threads_that_fail_at_once_are_left_alone_for_longer(three_threads, clock):
     found = numbers(clock, {1: 3.0, 3: 10.0}, 200, Team(SMALL, most=100))
     assert [i for i, n in enumerate(found) if n == 3] == [2, 11, 44, 173]
+
+
+def test_where_threads_are_tried_calls_are_whole_batches_and_short(three_threads):
+    assert Team(LARGE, most=100).rows_a_call(1e4, batch=200) is None
+    rows = Team(SMALL, most=100).rows_a_call(SMALL / 200, batch=200)
+    assert rows == 2800  # 14 batches of 3 million operations, at least 40 million
+    assert rows * SMALL / 200 >= threads._BRIEF_CALL
 
 
 def test_large_steps_always_have_all_threads(three_threads, clock):

@@ -103,8 +103,8 @@ class _Pace:
 
     A second thread gains little there if it has a core to itself, and costs a multiple if it has
     not. Results are bitwise the same, so either may be tried: one thread first, then many, then
-    what was faster. Many that were slower are tried again after 8 calls, then 32, then 128 (a trial
-    may take six times as long); after 2 if they had been faster until then.
+    what was faster. Many that were slower are tried again after 8 calls, then 32, 128, 512 (a try
+    may take ten times as long); after 2 if they had been faster until then.
     """
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class _Pace:
         else:
             self._many = seconds
             if self._one is not None and seconds > self._one:
-                self._rest, self._next_rest = self._next_rest, min(4 * self._next_rest, 128)
+                self._rest, self._next_rest = self._next_rest, min(4 * self._next_rest, 512)
             else:
                 self._next_rest = 2
 
@@ -156,6 +156,16 @@ class Team:
         self.sync = np.zeros((self.size + 1) * SYNC_STRIDE, dtype=np.int64)
         self._pool: ThreadPoolExecutor | None = None
         self._pace = _Pace() if self.size > 1 and operations < _SMALL_STEP else None
+
+    def rows_a_call(self, operations: float, batch: int) -> int | None:
+        """How many rows of so many operations to give to a call; None for all.
+
+        Whole batches, and as few as a call is worth where the number of threads is found by trying:
+        a try that fails then costs a part of an epoch.
+        """
+        if self._pace is None:
+            return None
+        return -int(-_BRIEF_CALL // (operations * batch)) * batch
 
     def run(self, kernel: Callable[..., int], args: tuple, operations: float) -> int:
         """Call ``kernel(tid, n, *args, sync)`` on n threads; the status of the first.
