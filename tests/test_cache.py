@@ -150,7 +150,9 @@ def test_an_edit_in_any_kernel_source_changes_the_stamp(copied_package, run_pyth
         assert Path(file) == package / "kernels" / "_jit.py"
         return stamp
 
-    sources = sorted((package / "kernels").glob("*.py"))
+    (package / "kernels" / "deeper").mkdir()
+    (package / "kernels" / "deeper" / "module.py").write_text("")
+    sources = sorted((package / "kernels").rglob("*.py"))
     stamps = [stamp()]
     for source in sources:
         with open(source, "a") as file:

@@ -54,8 +54,9 @@ _FLAGS = {
 def _source_stamp():
     settings = (sorted(_FLAGS.items(), key=str), config.CPU_NAME, config.CPU_FEATURES)
     digest = hashlib.sha256(repr(settings).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode())
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode())
         digest.update(path.read_bytes())
     return digest.digest()
 
