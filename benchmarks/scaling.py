@@ -35,8 +35,8 @@ from benchmarks import machine
 from benchmarks.workloads import SEED, WORKLOADS, Workload
 from nbnet import graph
 from nbnet.kernels import threads
-from nbnet.kernels._jit import kernel
 from nbnet.kernels.barrier import barrier
+from nbnet.kernels.compile.jit import kernel
 from nbnet.network import Network, Trainer
 
 CORES = (1, 2, 4, 8, 16)

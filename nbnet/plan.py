@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from nbnet.kernels._jit import interpreted
 from nbnet.kernels._tile import DEPTH, ROWS, lanes
 from nbnet.kernels.activations import ACTIVATIONS
+from nbnet.kernels.compile.jit import interpreted
 from nbnet.kernels.layout import (
     BIAS_TASK,
     HEAD,

@@ -19,8 +19,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from nbnet import graph
-from nbnet.kernels._jit import COMPILED, compilations
 from nbnet.kernels.activations import ACTIVATIONS
+from nbnet.kernels.compile.jit import COMPILED, compilations
 from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.optimizers import OPTIMIZERS
 from nbnet.network import Network, Trainer

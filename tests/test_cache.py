@@ -8,7 +8,7 @@ import pytest
 from numba import config, njit
 
 import nbnet
-from nbnet.kernels._cache import KernelCache
+from nbnet.kernels.compile.cache import KernelCache
 
 # Printed is the list of functions that had to be compiled in this process.
 COUNT_COMPILES = """
@@ -143,14 +143,14 @@ def test_an_edit_in_another_file_is_noticed(copied_package, tmp_path):
 
 def test_an_edit_in_any_kernel_source_changes_the_stamp(copied_package, run_python):
     package, _ = copied_package
-    ask = "from nbnet.kernels import _jit; print(_jit.__file__, _jit._STAMP.hex())"
+    ask = "from nbnet.kernels.compile import jit; print(jit.__file__, jit._STAMP.hex())"
 
     def stamp():
         file, stamp = run_python("-c", ask).split()
-        assert Path(file) == package / "kernels" / "_jit.py"
+        assert Path(file) == package / "kernels" / "compile" / "jit.py"
         return stamp
 
-    sources = sorted((package / "kernels").glob("*.py"))
+    sources = sorted((package / "kernels").rglob("*.py"))
     stamps = [stamp()]
     for source in sources:
         with open(source, "a") as file:

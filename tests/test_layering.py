@@ -13,9 +13,10 @@ PACKAGE = Path(nbnet.__file__).parent
 # Top to bottom, as docs/architecture.md tells it.
 ORDER = (
     "nbnet.kernels",
-    "nbnet.kernels._pipeline",
-    "nbnet.kernels._cache",
-    "nbnet.kernels._jit",
+    "nbnet.kernels.compile",
+    "nbnet.kernels.compile.pipeline",
+    "nbnet.kernels.compile.cache",
+    "nbnet.kernels.compile.jit",
     "nbnet.kernels._elementary",
     "nbnet.kernels._tile",
     "nbnet.kernels.barrier",

@@ -30,7 +30,7 @@ from llvmlite import binding, ir
 from numba import config, types
 from numba.core import cgutils
 
-from nbnet.kernels._jit import machine_code
+from nbnet.kernels.compile.jit import machine_code
 
 __all__ = [
     "DEPTH",

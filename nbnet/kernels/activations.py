@@ -32,7 +32,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nbnet.kernels._elementary import exp, log1p, tanh
-from nbnet.kernels._jit import kernel
+from nbnet.kernels.compile.jit import kernel
 
 __all__ = ["ACTIVATIONS", "Activation", "activate", "multiply_by_slope"]
 

@@ -6,8 +6,8 @@ one that asks all to stop. It is all zero when a run begins.
 
 from __future__ import annotations
 
-from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import atomic_load, atomic_store, pause, yield_core
+from nbnet.kernels.compile.jit import kernel
 
 __all__ = ["SYNC_STRIDE", "barrier", "stopped"]
 

@@ -52,8 +52,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nbnet.kernels._elementary import exp, log, log1p
-from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import run
+from nbnet.kernels.compile.jit import kernel
 
 __all__ = ["LOSSES", "Loss", "Setting", "apply_inverse_link", "value_and_gradient"]
 

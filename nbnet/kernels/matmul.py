@@ -20,7 +20,6 @@ vector idle. Its weights are kept as the transposed copy alone (see `nbnet.plan`
 its inputs: `narrow_affine`, `narrow_weight_gradient`. The way back is `affine`, as for all.
 """
 
-from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import (
     DEPTH,
     ROWS,
@@ -41,6 +40,7 @@ from nbnet.kernels._tile import (
     weighted_rows_3,
     weighted_rows_4,
 )
+from nbnet.kernels.compile.jit import kernel
 
 __all__ = [
     "NARROW_PANELS",

@@ -42,10 +42,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import DEPTH, copy_row, gather_rows, prefetch, run
 from nbnet.kernels.activations import activate, multiply_by_slope
 from nbnet.kernels.barrier import stopped
+from nbnet.kernels.compile.jit import kernel
 from nbnet.kernels.layout import (
     ACT,
     ADD_0,

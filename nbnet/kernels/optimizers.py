@@ -26,8 +26,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import run
+from nbnet.kernels.compile.jit import kernel
 
 __all__ = ["GRADIENT", "OPTIMIZERS", "Optimizer", "prepare", "update"]
 

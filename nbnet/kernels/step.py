@@ -26,9 +26,9 @@ import math
 
 import numpy as np
 
-from nbnet.kernels._jit import kernel
 from nbnet.kernels._tile import DEPTH, ROWS, run, scatter_rows, transpose_block
 from nbnet.kernels.barrier import barrier, stopped
+from nbnet.kernels.compile.jit import kernel
 from nbnet.kernels.layout import (
     BIAS,
     BIAS_TASK,

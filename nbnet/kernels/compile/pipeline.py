@@ -200,6 +200,7 @@ class EntryCompiler(Compiler):
             self.state.library.enable_object_caching()
 
     def define_pipelines(self):
+        """List the passes: numba's, without those that kernels do not need."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.passes = [
             (_Lowering if step is NativeLowering else step, why)
@@ -209,6 +210,7 @@ class EntryCompiler(Compiler):
         return [passes]
 
     def compile_extra(self, func):
+        """Compile `func`."""
         with _no_garbage_collection(), _remembered_signatures():
             return super().compile_extra(func)
 

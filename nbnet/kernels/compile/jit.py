@@ -7,9 +7,9 @@ c. ``contract`` alone of the fast-math flags: a multiplication and an addition m
    instruction. NaN and infinity keep their meaning, and sums are reordered only where a function
    asks for it (``reassociate``).
 d. Kernels hold no reference that would have to be counted: arrays are borrowed from Python.
-e. A kernel that only kernels call is never machine code of its own, see `_pipeline`.
+e. A kernel that only kernels call is never machine code of its own, see `pipeline`.
 f. Machine code on disk carries a stamp over *all* kernel sources, the flags and the processor
-   that numba is told to compile for (`_cache`).
+   that numba is told to compile for (`cache`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 
 try:
-    from nbnet.kernels import _pipeline
+    from nbnet.kernels.compile import pipeline
 except ImportError:  # numba without one of the private names: slower to compile, no less right
     _COMPILERS = {True: Compiler, False: Compiler}
 else:
-    _COMPILERS = {True: _pipeline.EntryCompiler, False: _pipeline.PartCompiler}
+    _COMPILERS = {True: pipeline.EntryCompiler, False: pipeline.PartCompiler}
 
 __all__ = [
     "COMPILED",
@@ -54,8 +54,9 @@ _FLAGS = {
 def _source_stamp():
     settings = (sorted(_FLAGS.items(), key=str), config.CPU_NAME, config.CPU_FEATURES)
     digest = hashlib.sha256(repr(settings).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode())
+    folder = Path(__file__).parents[1]
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode())
         digest.update(path.read_bytes())
     return digest.digest()
 
@@ -95,7 +96,7 @@ def kernel(function=None, *, entry=False, reassociate=False):
     if COMPILED and entry:
         _ENTRY_POINTS.append(compiled)
         try:
-            from nbnet.kernels._cache import KernelCache
+            from nbnet.kernels.compile.cache import KernelCache
 
             compiled._cache = KernelCache(function, _STAMP)
         except (ImportError, AttributeError, RuntimeError):

@@ -1,0 +1,1 @@
+"""How Python functions become machine code, and how that is kept on disk."""
