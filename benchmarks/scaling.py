@@ -35,7 +35,7 @@ from benchmarks import machine
 from benchmarks.workloads import SEED, WORKLOADS, Workload
 from nbnet import graph
 from nbnet.kernels import threads
-from nbnet.kernels.barrier import barrier
+from nbnet.kernels.machine.barrier import barrier
 from nbnet.kernels.compile.jit import kernel
 from nbnet.network import Network, Trainer
 

@@ -36,9 +36,10 @@ from sklearn.utils.validation import (
 )
 
 from nbnet import graph
+from nbnet.graph.network import Network
+from nbnet.graph.session import Session as Trainer
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
-from nbnet.network import Network, Trainer
 from nbnet.training import (
     History,
     OptimizerState,
@@ -488,7 +489,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         params = params.astype(X.dtype, copy=False)
         self.coefs_, self.intercepts_ = network.unpack(params, copy=False)
-        self._cut_from = network.blocks, params, (*self.coefs_, *self.intercepts_)
+        self._cut_from = network.parameters, params, (*self.coefs_, *self.intercepts_)
         self._built = self.architecture, network
         self._loss_of_fit = problem.loss
         self.loss_ = history.loss
@@ -725,7 +726,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         blocks, params, arrays = getattr(self, "_cut_from", ((), np.empty(0), ()))
         now = (*self.coefs_, *self.intercepts_)
-        if blocks == network.blocks and len(arrays) == len(now) and all(map(is_, arrays, now)):
+        if blocks == network.parameters and len(arrays) == len(now) and all(map(is_, arrays, now)):
             return params
         try:
             return network.pack(self.coefs_, self.intercepts_, dtype=self._dtype)
@@ -739,8 +740,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"The fitted coefs_ have shapes {[np.shape(w) for w in self.coefs_]}, but "
                 f"{asked} and the data ask for "
-                f"{[(b.fan_in, b.columns) for b in network.blocks]}. Set the parameters back, or "
-                "fit with warm_start=False."
+                f"{[p.shape for p in network.parameters if p.role == 'weights']}. Set the "
+                "parameters back, or fit with warm_start=False."
             ) from error
 
     def to_network(self) -> tuple[Network, np.ndarray]:

@@ -368,9 +368,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],
         **{
-            row.setting.name: [Interval(Real, row.setting.low, row.setting.high, closed="neither")]
+            setting.name: [Interval(Real, setting.low, setting.high, closed="neither")]
             for row in LOSSES.values()
-            if row.setting
+            for setting in row.settings
         },
         "covariance": [StrOptions({"diagonal", "full"})],
     }
@@ -455,8 +455,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return REGRESSION_LOSSES[self.loss]
 
     def _loss_setting(self) -> dict[str, float]:
-        setting = LOSSES[self._loss()].setting
-        return {setting.name: getattr(self, setting.name)} if setting else {}
+        return {s.name: getattr(self, s.name) for s in LOSSES[self._loss()].settings}
 
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weight: Any) -> float:
         outputs = outputs[:, : y.shape[1]]  # before the scales, where they are learned

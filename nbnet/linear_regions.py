@@ -127,7 +127,7 @@ def _steps(caller: str, estimator: Any) -> tuple[list[_Step], int]:
             (place[node],) = inputs
             continue
         elif node.activation in _SLOPES:
-            slopes = np.array(_SLOPES[node.activation](node.negative_slope))
+            slopes = np.array(_SLOPES[node.activation](node.numbers.get("negative_slope", 0.0)))
             steps.append(_Step("bend", inputs, slopes=slopes))
         elif node.op != "input":
             name = f"node {i}" if node.name is None else f"node {node.name!r}"

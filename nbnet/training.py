@@ -19,8 +19,9 @@ from scipy.optimize import OptimizeResult, minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
+from nbnet.graph.network import Network
+from nbnet.graph.session import Session as Trainer
 from nbnet.kernels.threads import one_blas_thread
-from nbnet.network import Network, Trainer
 
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "

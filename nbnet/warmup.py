@@ -19,11 +19,12 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from nbnet import graph
+from nbnet.graph.network import Network
+from nbnet.graph.session import Session as Trainer
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.compile.jit import COMPILED, compilations
 from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.optimizers import OPTIMIZERS
-from nbnet.network import Network, Trainer
 
 __all__ = ["Step", "WarmUp", "warmup"]
 

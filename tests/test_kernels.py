@@ -6,7 +6,7 @@ from numba import njit
 
 from nbnet.kernels import _tile, matmul, optimizers
 from nbnet.kernels.compile.jit import kernel
-from nbnet.kernels.layout import HEAD, NODE_COLUMNS, OP_COLUMNS, RATES, TASK_COLUMNS
+from nbnet.kernels.records import HEAD, NODE_COLUMNS, OP_COLUMNS, RATES, TASK_COLUMNS
 from nbnet.kernels.optimizers import ADAM, OPTIMIZERS
 from nbnet.kernels.step import _add_penalty, _transpose
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 import finite_differences
 import naive
 from nbnet import graph as g
-from nbnet.kernels._tile import DEPTH
+from nbnet.kernels.machine.vectors import DEPTH
 from nbnet.kernels.activations import ACTIVATIONS
-from nbnet.kernels.layout import NODE_COLUMNS, OP_COLUMNS, TASK_COLUMNS
+from nbnet.kernels.records import NODE_COLUMNS, OP_COLUMNS, TASK_COLUMNS
 from nbnet.kernels.step import BLOCK
 from nbnet.network import Network
 from problems import (

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from nbnet import MLPClassifier, training
 from nbnet.kernels import threads
-from nbnet.kernels.barrier import SYNC_STRIDE
+from nbnet.kernels.machine.barrier import SYNC_STRIDE
 from nbnet.kernels.threads import Team, thread_limit
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

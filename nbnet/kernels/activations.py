@@ -1,4 +1,4 @@
-"""Elementwise hidden units: value and slope of each (Goodfellow et al., 2016, section 6.3).
+"""Elementwise hidden units: value and derivative of each (Goodfellow et al., 2016, section 6.3).
 
 =============  ====================================  ==========================  ================
 name           h = g(z)                              g'(z)                       kinks
@@ -14,27 +14,34 @@ softplus       log(1 + exp(z))                       1 - exp(-h)
 
 `a` is ``negative_slope``. Maxout is not elementwise: it lives in `ops`.
 
-To add one: its row in ``ACTIVATIONS``, its branch in `activate` and in `multiply_by_slope`. The
-function of `nbnet.graph`, the estimators' parameter checks and documentation and the tests follow
-from the row.
+To add one: its row in ``ACTIVATIONS``, its branch in `activate` and in `multiply_by_derivative`,
+its name in `ActivationName`. The function of `nbnet.graph`, the estimators' parameter checks and
+documentation and the tests follow from the row.
 
 a. Both functions work in place on slices. A loop whose input and output may overlap is not
    vectorised, nor is one that adds an offset to its index (numba must then allow for a negative
    sum, which would wrap around).
-b. ``slope_from_value`` says that the slope can be told from h alone; then h may overwrite z and a
-   layer needs one buffer less.
+b. ``derivative_from_value`` says that the derivative is a function of h alone; then h may overwrite
+   z, and a layer needs one buffer less.
 c. exp, log1p and tanh are those of `_elementary`, which a vectorised loop may contain.
 d. Comparisons are written so that NaN passes through: a NaN is never taken for zero.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
-from nbnet.kernels._elementary import exp, log1p, tanh
 from nbnet.kernels.compile.jit import kernel
+from nbnet.kernels.machine.elementary import exp, log1p, tanh
+from nbnet.kernels.records import Setting
 
-__all__ = ["ACTIVATIONS", "Activation", "activate", "multiply_by_slope"]
+__all__ = ["ACTIVATIONS", "Activation", "ActivationName", "activate", "multiply_by_derivative"]
+
+ActivationName = Literal[
+    "identity", "logistic", "tanh", "relu", "leaky_relu", "abs", "softplus"
+]  # for type checkers: the keys of ACTIVATIONS
 
 IDENTITY, LOGISTIC, TANH, RELU, LEAKY_RELU, ABS, SOFTPLUS = range(7)
 
@@ -55,10 +62,12 @@ class Activation:
         2010; 2 for the logistic function, as in scikit-learn).
     kinks : tuple of float
         Where the derivative jumps; a finite difference must not step over these.
-    slope_from_value : bool
-        Whether the slope is a function of h, so that z need not be kept.
+    derivative_from_value : bool
+        Whether the derivative is a function of h, so that z need not be kept.
     zero_at_zero : bool
         Whether g(0) = 0: padding then stays zero by itself.
+    settings : tuple of Setting
+        The numbers that it takes beside z, at most ``NUMBERS``.
     """
 
     name: str
@@ -66,8 +75,9 @@ class Activation:
     formula: str
     gain: float = 6.0
     kinks: tuple[float, ...] = ()
-    slope_from_value: bool = True
+    derivative_from_value: bool = True
     zero_at_zero: bool = True
+    settings: tuple[Setting, ...] = ()
 
 
 ACTIVATIONS = {
@@ -78,17 +88,21 @@ ACTIVATIONS = {
         Activation("tanh", TANH, "tanh(z)"),
         Activation("relu", RELU, "max(0, z)", kinks=(0.0,)),
         Activation(
-            "leaky_relu", LEAKY_RELU, "max(0, z) + negative_slope * min(0, z)", kinks=(0.0,)
+            "leaky_relu",
+            LEAKY_RELU,
+            "max(0, z) + negative_slope * min(0, z)",
+            kinks=(0.0,),
+            settings=(Setting("negative_slope", 0.01, 0.0, math.inf, closed=True),),
         ),
-        Activation("abs", ABS, "|z|", kinks=(0.0,), slope_from_value=False),
+        Activation("abs", ABS, "|z|", kinks=(0.0,), derivative_from_value=False),
         Activation("softplus", SOFTPLUS, "log(1 + exp(z))", zero_at_zero=False),
     )
 }
 
 
 @kernel
-def activate(code, h, negative_slope):
-    """``h = g(h)`` for a run of contiguous numbers `h`."""
+def activate(code, h, number):
+    """``h = g(h)`` for a run of contiguous numbers `h`; `number` is the first of its settings."""
     one = h.dtype.type(1)
     zero = h.dtype.type(0)
     if code == LOGISTIC:
@@ -102,7 +116,7 @@ def activate(code, h, negative_slope):
         for i in range(h.size):
             h[i] = zero if h[i] < zero else h[i]
     elif code == LEAKY_RELU:
-        a = h.dtype.type(negative_slope)
+        a = h.dtype.type(number)
         for i in range(h.size):
             h[i] = a * h[i] if h[i] < zero else h[i]
     elif code == ABS:
@@ -115,7 +129,7 @@ def activate(code, h, negative_slope):
 
 
 @kernel
-def multiply_by_slope(code, d, h, negative_slope):
+def multiply_by_derivative(code, d, h, number):
     """``d *= g'(z)`` for two runs of equal length; `h` holds g(z), or z (see b.)."""
     one = d.dtype.type(1)
     zero = d.dtype.type(0)
@@ -129,7 +143,7 @@ def multiply_by_slope(code, d, h, negative_slope):
         for i in range(d.size):
             d[i] = zero if h[i] <= zero else d[i]
     elif code == LEAKY_RELU:
-        a = d.dtype.type(negative_slope)
+        a = d.dtype.type(number)
         for i in range(d.size):
             d[i] *= one if h[i] > zero else a
     elif code == ABS:

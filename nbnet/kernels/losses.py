@@ -51,11 +51,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbnet.kernels._elementary import exp, log, log1p
-from nbnet.kernels._tile import run
 from nbnet.kernels.compile.jit import kernel
+from nbnet.kernels.machine.elementary import exp, log, log1p
+from nbnet.kernels.machine.moves import run
+from nbnet.kernels.records import Setting
 
-__all__ = ["LOSSES", "Loss", "Setting", "apply_inverse_link", "value_and_gradient"]
+__all__ = ["LOSSES", "Loss", "apply_inverse_link", "value_and_gradient"]
 
 (
     SOFTMAX_CROSS_ENTROPY,
@@ -77,24 +78,6 @@ __all__ = ["LOSSES", "Loss", "Setting", "apply_inverse_link", "value_and_gradien
 LOG_2 = math.log(2.0)
 HALF_LOG_2_PI = math.log(2.0 * math.pi) / 2.0
 TINY_32, TINY_64 = (float(np.finfo(dtype).tiny) for dtype in (np.float32, np.float64))
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A number that a loss is told.
-
-    Attributes
-    ----------
-    name : str
-    default : float
-    low, high : float
-        Bounds that it must not touch.
-    """
-
-    name: str
-    default: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -120,7 +103,8 @@ class Loss:
         One more for each pair of targets.
     kinks : tuple of float
         Values of z - y where the derivative jumps.
-    setting : Setting or None
+    settings : tuple of Setting
+        The numbers that it takes beside z and y, at most ``NUMBERS``.
     plain : bool
         Whether it is compiled for every network, or only where it or another one that is not plain
         is used.
@@ -136,7 +120,7 @@ class Loss:
     raw_per_target: int = 1
     pairs: bool = False
     kinks: tuple[float, ...] = ()
-    setting: Setting | None = None
+    settings: tuple[Setting, ...] = ()
     plain: bool = False
 
     def n_raw(self, n: int) -> int:
@@ -187,9 +171,14 @@ LOSSES = {
             QUANTILE,
             "identity",
             kinks=(0.0,),
-            setting=Setting("quantile", 0.5, 0.0, 1.0),
+            settings=(Setting("quantile", 0.5, 0.0, 1.0),),
         ),
-        Loss("huber", HUBER, "identity", setting=Setting("huber_delta", 1.0, 0.0, np.inf)),
+        Loss(
+            "huber",
+            HUBER,
+            "identity",
+            settings=(Setting("huber_delta", 1.0, 0.0, np.inf),),
+        ),
         Loss("gaussian", GAUSSIAN, "location_and_scale", raw_per_target=2),
         Loss("full_gaussian", FULL_GAUSSIAN, "location_and_scale", raw_per_target=2, pairs=True),
         Loss("laplace", LAPLACE, "location_and_scale", raw_per_target=2, kinks=(0.0,)),
@@ -278,7 +267,7 @@ def _laplace(z, y, rows, value):
 
 
 @kernel
-def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, setting):
+def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, numbers):
     """`value_and_gradient` of the losses that are not plain."""
     zero, one, half = z.dtype.type(0), z.dtype.type(1), z.dtype.type(0.5)
     if code in (GAUSSIAN, FULL_GAUSSIAN):
@@ -287,22 +276,22 @@ def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, setting):
     if code == LAPLACE:
         _laplace(z, y, rows, value)
         return
-    told = z.dtype.type(setting)
+    number = z.dtype.type(numbers[0])
     tiny = z.dtype.type(TINY_32 if z.itemsize == 4 else TINY_64)
     for at in range(0, z.size, rows):  # one output, one target
         raw, target = run(z, at, rows), run(y, at, rows)
         if code == QUANTILE:
             for r in range(rows):
                 d = raw[r] - target[r]
-                slope = one - told if d > zero else (-told if d < zero else d)
-                value[r] += slope * d
-                raw[r] = slope
+                derivative = one - number if d > zero else (-number if d < zero else d)
+                value[r] += derivative * d
+                raw[r] = derivative
         elif code == HUBER:
             for r in range(rows):
                 d = raw[r] - target[r]
-                far = abs(d) > told
-                value[r] += told * (abs(d) - half * told) if far else half * d * d
-                raw[r] = (told if d > zero else -told) if far else d
+                far = abs(d) > number
+                value[r] += number * (abs(d) - half * number) if far else half * d * d
+                raw[r] = (number if d > zero else -number) if far else d
         elif code == CLIPPED_LINEAR_CROSS_ENTROPY:
             for r in range(rows):
                 p = zero if raw[r] <= zero else (one if raw[r] >= one else raw[r])
@@ -327,7 +316,7 @@ def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, setting):
 
 
 @kernel
-def value_and_gradient(code, z, y, rows, value, scratch, setting, rare):
+def value_and_gradient(code, z, y, rows, value, scratch, numbers, rare):
     """Losses of a block of rows; their raw outputs are replaced by the gradient.
 
     Parameters
@@ -338,8 +327,8 @@ def value_and_gradient(code, z, y, rows, value, scratch, setting, rare):
     rows : int
     value : (rows,) written
     scratch : (rows,)
-    setting : float64
-        What the loss is told, see ``Loss.setting``.
+    numbers : (NUMBERS,) float64
+        In the order of ``Loss.settings``.
     rare : None or 1
         None where the loss is plain.
     """
@@ -378,7 +367,7 @@ def value_and_gradient(code, z, y, rows, value, scratch, setting, rare):
                 column[r] = column[r] * others[r] - (one if y[r] == unit else zero)
         return
     if rare is not None and code >= QUANTILE:
-        _value_and_gradient_not_plain(code, z, y, rows, value, scratch, setting)
+        _value_and_gradient_not_plain(code, z, y, rows, value, scratch, numbers)
         return
     for at in range(0, z.size, rows):  # one output, one target
         raw, target = run(z, at, rows), run(y, at, rows)
@@ -412,7 +401,7 @@ def value_and_gradient(code, z, y, rows, value, scratch, setting, rare):
 def apply_inverse_link(code, z, rows, scratch):
     """Replace raw outputs by the distribution's parameters; layout as in `value_and_gradient`.
 
-    A pinned class has no place among them; `nbnet.network` adds it.
+    A pinned class has no place among them; `nbnet.graph.network` adds it.
     """
     zero = z.dtype.type(0)
     one = z.dtype.type(1)

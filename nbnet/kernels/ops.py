@@ -4,7 +4,7 @@
 name         forward                                        backward, d = gradient at the output
 ===========  =============================================  =======================================
 input        rows of X laid out in panels
-dense        Z = X W + b                                    dX = D W^T (dW and db: see `step`)
+dense        Z = X W + b                                    dX = D W^T, db; dW: see `gradient`
 activation   H = g(Z)                                       dZ = D g'(Z)
 maxout       h_i = max over its K pieces z_i1 ... z_iK      d to the piece that won
 add          A + B                                          dA = D, dB = D
@@ -13,11 +13,12 @@ concat       one input's columns put beside the others'     dX = its columns of 
 ===========  =============================================  =======================================
 
 A dense op of few units is ``narrow_dense``, one over a single row, for which weights are not worth
-packing, ``row_dense`` (see `matmul`). A CSR matrix X has two ops of its own, ``sparse_input`` and,
-reading X without laying it out, ``sparse_dense``. (Goodfellow et al., 2016, sections 6.3.3, 6.5.)
+packing, ``row_dense`` (see `products`). A CSR matrix X has two ops of its own, ``sparse_input``
+and, reading X without laying it out, ``sparse_dense``. (Goodfellow et al., 2016, sections 6.3.3 and
+6.5.)
 
-To add an op: its row in ``OPS``, its two functions, its branch in `forward` and `backward`, and its
-node in `nbnet.graph`.
+To add an op: its row in ``OPS``, its two functions, its branch in `forward` and `backward`, and, if
+it owns parameters, in `row_gradient`. `nbnet.graph` makes the function of an elementwise op itself.
 
 a. An op is a row of integers, a node is a row of integers: what to do, and where in one flat
    ``work`` buffer values and gradients of the node lie. Architectures are data, so none needs a
@@ -27,9 +28,8 @@ b. A node may feed several others. The plan knows who writes its gradient first;
 c. Blocks of rows do not touch each other's numbers, so threads need no locks.
 d. Padding columns hold zero, in values and gradients: `activation` restores it where g(0) is not 0.
 e. A maxout unit is a dense node, all first pieces in front, then all second pieces ..., and a
-   maximum over equally placed panels,
-   which is why the engine does not keep the order of ``coefs_``, unit by unit; `nbnet.plan`
-   translates.
+   maximum over equally placed panels. So the engine does not keep the order of ``coefs_``, unit by
+   unit; `nbnet.graph.layout` translates.
 f. Half of the ops are rarely used, but all must be compiled. Where an argument `general` is None,
    numba drops the branches that ask for it before it compiles: a plain stack of dense layers over
    dense X never pays for the others. (For the same reason a literal number is not handed to a
@@ -42,11 +42,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbnet.kernels._tile import DEPTH, copy_row, gather_rows, prefetch, run
-from nbnet.kernels.activations import activate, multiply_by_slope
-from nbnet.kernels.barrier import stopped
+from nbnet.kernels.activations import activate, multiply_by_derivative
 from nbnet.kernels.compile.jit import kernel
-from nbnet.kernels.layout import (
+from nbnet.kernels.machine.barrier import stopped
+from nbnet.kernels.machine.moves import copy_row, gather_rows, prefetch, run
+from nbnet.kernels.machine.vectors import DEPTH
+from nbnet.kernels.products import add_rows, affine, column_sums, narrow_affine, row_backward
+from nbnet.kernels.records import (
     ACT,
     ADD_0,
     ADD_1,
@@ -69,10 +71,11 @@ from nbnet.kernels.layout import (
     VALUE,
     WEIGHTS,
     WIDTH,
+    Block,
+    Setting,
 )
-from nbnet.kernels.matmul import add_rows, affine, narrow_affine, row_backward
 
-__all__ = ["OPS", "Op", "backward", "data_row", "forward"]
+__all__ = ["OPS", "Op", "Owned", "backward", "data_row", "forward", "row_gradient"]
 
 (
     INPUT,
@@ -93,6 +96,31 @@ PREFETCHED = 4  # cache lines of a row; the rest of a longer one the processor f
 
 
 @dataclass(frozen=True)
+class Owned:
+    """A parameter that an op owns.
+
+    Attributes
+    ----------
+    role : str
+        What it is called behind the name of its node.
+    group : str
+        Key of ``GROUPS``.
+    matrix : bool
+        Whether its shape is (fan_in, width * pieces), or (width * pieces,) otherwise.
+    initial : float or None
+        Where each of its numbers starts; None draws them at random (see `nbnet.graph.parameters`).
+    """
+
+    role: str
+    group: str
+    matrix: bool = False
+    initial: float | None = None
+
+
+AFFINE = (Owned("weights", "weights", matrix=True), Owned("bias", "biases"))
+
+
+@dataclass(frozen=True)
 class Op:
     """A row of ``OPS``.
 
@@ -105,12 +133,22 @@ class Op:
         Number of nodes an op of the plan reads.
     plain : bool
         Whether it is compiled for every network, or only where an op that is not is used.
+    owns : tuple of Owned
+        The parameters of a node of this name, at most two.
+    settings : tuple of Setting
+        The numbers of a node of this name, at most ``NUMBERS``.
+    elementwise : bool
+        Whether `nbnet.graph` makes a function of this name for it by itself: nodes of one width in,
+        a node of that width out.
     """
 
     name: str
     code: int
     inputs: int = 1
     plain: bool = False
+    owns: tuple[Owned, ...] = ()
+    settings: tuple[Setting, ...] = ()
+    elementwise: bool = False
 
 
 OPS = {
@@ -118,12 +156,12 @@ OPS = {
     for row in (
         Op("input", INPUT, inputs=0, plain=True),
         Op("sparse_input", SPARSE_INPUT, inputs=0),
-        Op("dense", DENSE, plain=True),
+        Op("dense", DENSE, plain=True, owns=AFFINE),
         Op("narrow_dense", NARROW_DENSE, plain=True),
         Op("row_dense", ROW_DENSE, plain=True),
         Op("sparse_dense", SPARSE_DENSE),
         Op("activation", ACTIVATION, plain=True),
-        Op("maxout", MAXOUT),
+        Op("maxout", MAXOUT, owns=AFFINE),
         Op("add", ADD, inputs=2),
         Op("multiply", MULTIPLY, inputs=2),
         Op("concat", CONCAT),
@@ -161,8 +199,10 @@ def data_row(order, at, last):
 
 
 @kernel
-def input_forward(op, nodes, work, panel, v, r0, r1, x, order, first, last):
+def input_forward(op, nodes, block, rows):
     """Buffer row r holds data row ``order[first + r]``, and zeros past `last`."""
+    work, panel, v, r0, r1 = block
+    x, order, first, last = rows.x, rows.order, rows.first, rows.last
     out = nodes[op[OUT]]
     features = out[WIDTH]
     for r in range(r0, r1):
@@ -179,7 +219,9 @@ def input_forward(op, nodes, work, panel, v, r0, r1, x, order, first, last):
 
 
 @kernel
-def sparse_input_forward(op, nodes, work, panel, v, r0, r1, x, indices, indptr, order, first, last):
+def sparse_input_forward(op, nodes, block, rows):
+    work, panel, v, r0, r1 = block
+    x, indices, indptr, order, first, last = rows
     out = nodes[op[OUT]]
     for r in range(r0, r1):
         at = out[VALUE] + r * v
@@ -194,7 +236,8 @@ def sparse_input_forward(op, nodes, work, panel, v, r0, r1, x, indices, indptr, 
 
 
 @kernel
-def dense_forward(op, nodes, work, panel, v, r0, r1, params):
+def dense_forward(op, nodes, block, params):
+    work, panel, v, r0, r1 = block
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
     affine(
         work, x[VALUE], panel, r0, r1, v, params, op[WEIGHTS], op[INPUTS] * v, out[PANELS],
@@ -203,7 +246,8 @@ def dense_forward(op, nodes, work, panel, v, r0, r1, params):
 
 
 @kernel
-def narrow_dense_forward(op, nodes, work, panel, v, r0, r1, params):
+def narrow_dense_forward(op, nodes, block, params):
+    work, panel, v, r0, r1 = block
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
     narrow_affine(
         work, x[VALUE], panel, r0, r1, v, params, op[WEIGHTS], x[PANELS],
@@ -222,8 +266,9 @@ def row_dense_forward(op, nodes, work, params):
 
 
 @kernel
-def dense_backward(op, nodes, work, panel, v, r0, r1, params):
+def dense_backward(op, nodes, block, params):
     """Of all three dense ops: what is narrow has its weights where others have their mirror."""
+    work, panel, v, r0, r1 = block
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
     add = op[ADD_0]  # start from the gradient so far, or from the zeros at the head of `work`
     if op[MIRROR] < 0:  # a batch of one row
@@ -239,10 +284,10 @@ def dense_backward(op, nodes, work, panel, v, r0, r1, params):
 
 
 @kernel
-def sparse_dense_forward(
-    op, nodes, work, panel, v, r0, r1, params, x, indices, indptr, order, first, last
-):
+def sparse_dense_forward(op, nodes, block, params, rows):
     """A row of Z is the bias plus a sum of rows of W; backward is that of a dense node."""
+    work, panel, v, r0, r1 = block
+    x, indices, indptr, order, first, last = rows
     out = nodes[op[OUT]]
     for r in range(r0, r1):
         row = data_row(order, first + r, last)
@@ -254,7 +299,8 @@ def sparse_dense_forward(
 
 
 @kernel
-def activation_forward(op, negative_slope, nodes, work, panel, v, r0, r1):
+def activation_forward(op, number, nodes, block):
+    work, panel, v, r0, r1 = block
     z, out = nodes[op[IN_0]], nodes[op[OUT]]
     n = (r1 - r0) * v
     for p in range(out[PANELS]):
@@ -262,7 +308,7 @@ def activation_forward(op, negative_slope, nodes, work, panel, v, r0, r1):
         h = run(work, at + r0 * v, n)
         if z[VALUE] != out[VALUE]:
             _copy(run(work, z[VALUE] + p * panel + r0 * v, n), h)
-        activate(op[ACT], h, negative_slope)
+        activate(op[ACT], h, number)
     used = out[WIDTH] - (out[PANELS] - 1) * v
     if used < v and op[RESTORE] == 1:
         at = out[VALUE] + (out[PANELS] - 1) * panel
@@ -272,7 +318,8 @@ def activation_forward(op, negative_slope, nodes, work, panel, v, r0, r1):
 
 
 @kernel
-def activation_backward(op, negative_slope, nodes, work, panel, v, r0, r1, scratch):
+def activation_backward(op, number, nodes, block, scratch):
+    work, panel, v, r0, r1 = block
     z, out = nodes[op[IN_0]], nodes[op[OUT]]
     seen = out[VALUE] if op[FROM_VALUE] else z[VALUE]
     n = (r1 - r0) * v
@@ -282,16 +329,17 @@ def activation_backward(op, negative_slope, nodes, work, panel, v, r0, r1, scrat
         h = run(work, seen + at, n)
         dz = run(work, z[DELTA] + at, n)
         if z[DELTA] == out[DELTA]:
-            multiply_by_slope(op[ACT], d, h, negative_slope)
+            multiply_by_derivative(op[ACT], d, h, number)
         else:
             copy = run(scratch, 0, n)
             _copy(d, copy)
-            multiply_by_slope(op[ACT], copy, h, negative_slope)
+            multiply_by_derivative(op[ACT], copy, h, number)
             _send(copy, dz, op[ADD_0])
 
 
 @kernel
-def maxout_forward(op, nodes, work, panel, v, r0, r1):
+def maxout_forward(op, nodes, block):
+    work, panel, v, r0, r1 = block
     z, out = nodes[op[IN_0]], nodes[op[OUT]]
     n = (r1 - r0) * v
     for p in range(out[PANELS]):
@@ -308,7 +356,8 @@ def maxout_forward(op, nodes, work, panel, v, r0, r1):
 
 
 @kernel
-def maxout_backward(op, nodes, work, panel, v, r0, r1, scratch):
+def maxout_backward(op, nodes, block, scratch):
+    work, panel, v, r0, r1 = block
     z, out = nodes[op[IN_0]], nodes[op[OUT]]
     n = (r1 - r0) * v
     for p in range(out[PANELS]):
@@ -328,7 +377,8 @@ def maxout_backward(op, nodes, work, panel, v, r0, r1, scratch):
 
 
 @kernel
-def add_forward(op, nodes, work, panel, v, r0, r1):
+def add_forward(op, nodes, block):
+    work, panel, v, r0, r1 = block
     first, second, out = nodes[op[IN_0]], nodes[op[IN_1]], nodes[op[OUT]]
     n = (r1 - r0) * v
     for p in range(out[PANELS]):
@@ -339,7 +389,8 @@ def add_forward(op, nodes, work, panel, v, r0, r1):
 
 
 @kernel
-def add_backward(op, nodes, work, panel, v, r0, r1):
+def add_backward(op, nodes, block):
+    work, panel, v, r0, r1 = block
     out = nodes[op[OUT]]
     n = (r1 - r0) * v
     for side in range(2):
@@ -352,7 +403,8 @@ def add_backward(op, nodes, work, panel, v, r0, r1):
 
 
 @kernel
-def multiply_forward(op, nodes, work, panel, v, r0, r1):
+def multiply_forward(op, nodes, block):
+    work, panel, v, r0, r1 = block
     first, second, out = nodes[op[IN_0]], nodes[op[IN_1]], nodes[op[OUT]]
     n = (r1 - r0) * v
     for p in range(out[PANELS]):
@@ -365,7 +417,8 @@ def multiply_forward(op, nodes, work, panel, v, r0, r1):
 
 
 @kernel
-def multiply_backward(op, nodes, work, panel, v, r0, r1, scratch):
+def multiply_backward(op, nodes, block, scratch):
+    work, panel, v, r0, r1 = block
     out = nodes[op[OUT]]
     n = (r1 - r0) * v
     for side in range(2):
@@ -383,7 +436,8 @@ def multiply_backward(op, nodes, work, panel, v, r0, r1, scratch):
 
 
 @kernel
-def concat_forward(op, nodes, work, panel, v, r0, r1):
+def concat_forward(op, nodes, block):
+    work, panel, v, r0, r1 = block
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
     for c in range(x[WIDTH]):
         of = x[VALUE] + (c // v) * panel + c % v
@@ -394,7 +448,8 @@ def concat_forward(op, nodes, work, panel, v, r0, r1):
 
 
 @kernel
-def concat_backward(op, nodes, work, panel, v, r0, r1):
+def concat_backward(op, nodes, block):
+    work, panel, v, r0, r1 = block
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
     for c in range(x[WIDTH]):
         to = x[DELTA] + (c // v) * panel + c % v
@@ -406,90 +461,107 @@ def concat_backward(op, nodes, work, panel, v, r0, r1):
 
 
 @kernel
-def forward(
-    ops, slopes, head, nodes, work, r0, r1,
-    params, x, indices, indptr, order, first, last, sync, general, forward_only,
-):  # fmt: skip
+def forward(tables, rows, work, r0, r1, params, sync, general, forward_only):
     """Values of all nodes for buffer rows `r0` to `r1`; cut short by the stop flag.
 
     Parameters
     ----------
-    ops : (ops, len(OP_COLUMNS))
-    slopes : (ops,) negative slope of each op's activation
-    head : (len(HEAD),)
-    nodes : (nodes, len(NODE_COLUMNS))
+    tables : Tables
+    rows : Rows
     work : flat values and gradients of all nodes
     r0, r1 : int
         Multiples of the tile's rows.
     params : engine layout, the transposed weights behind it
-    x, indices, indptr : X, flat, or CSR
-    order, first, last : buffer row r holds row ``order[first + r]`` of X, up to ``order[last]``
     sync : the threads' flags, see `barrier`
     general : None or 1
         None where all ops are plain (see ``Op.plain``).
     forward_only : None or 1
         None where training, which has no use for the ops of a single row.
     """
-    v, panel = head[H_LANES], head[H_PANEL]
-    for k in range(ops.shape[0]):
+    nodes = tables.nodes
+    block = Block(work, tables.head[H_PANEL], tables.head[H_LANES], r0, r1)
+    for k in range(tables.ops.shape[0]):
         if stopped(sync):
             return
-        op = ops[k]
+        op, numbers = tables.ops[k], tables.numbers[k]
         code = op[CODE]
         if code == INPUT:
-            input_forward(op, nodes, work, panel, v, r0, r1, x, order, first, last)
+            input_forward(op, nodes, block, rows)
         elif code == DENSE:
-            dense_forward(op, nodes, work, panel, v, r0, r1, params)
+            dense_forward(op, nodes, block, params)
         elif code == NARROW_DENSE:
-            narrow_dense_forward(op, nodes, work, panel, v, r0, r1, params)
+            narrow_dense_forward(op, nodes, block, params)
         elif code == ACTIVATION:
-            activation_forward(op, slopes[k], nodes, work, panel, v, r0, r1)
+            activation_forward(op, numbers[0], nodes, block)
         elif forward_only is not None and code == ROW_DENSE:
             row_dense_forward(op, nodes, work, params)
         elif general is not None:
             if code == SPARSE_INPUT:
-                sparse_input_forward(
-                    op, nodes, work, panel, v, r0, r1, x, indices, indptr, order, first, last
-                )
+                sparse_input_forward(op, nodes, block, rows)
             elif code == SPARSE_DENSE:
-                sparse_dense_forward(
-                    op, nodes, work, panel, v, r0, r1,
-                    params, x, indices, indptr, order, first, last,
-                )  # fmt: skip
+                sparse_dense_forward(op, nodes, block, params, rows)
             elif code == MAXOUT:
-                maxout_forward(op, nodes, work, panel, v, r0, r1)
+                maxout_forward(op, nodes, block)
             elif code == ADD:
-                add_forward(op, nodes, work, panel, v, r0, r1)
+                add_forward(op, nodes, block)
             elif code == MULTIPLY:
-                multiply_forward(op, nodes, work, panel, v, r0, r1)
+                multiply_forward(op, nodes, block)
             elif code == CONCAT:
-                concat_forward(op, nodes, work, panel, v, r0, r1)
+                concat_forward(op, nodes, block)
 
 
 @kernel
-def backward(ops, slopes, head, nodes, work, r0, r1, params, scratch, sync, general):
-    """Gradients at all nodes from that at the output; parameters as `forward`.
+def backward(tables, work, r0, r1, params, scratch, sync, general):
+    """Gradients at all nodes from that at the output; arguments as in `forward`.
 
     `scratch` is room for a panel of this block of rows.
     """
-    v, panel = head[H_LANES], head[H_PANEL]
-    for k in range(ops.shape[0] - 1, -1, -1):
+    nodes = tables.nodes
+    block = Block(work, tables.head[H_PANEL], tables.head[H_LANES], r0, r1)
+    for k in range(tables.ops.shape[0] - 1, -1, -1):
         if stopped(sync):
             return
-        op = ops[k]
+        op, numbers = tables.ops[k], tables.numbers[k]
         code = op[CODE]
         if op[ADD_0] < 0 and op[ADD_1] < 0:
             continue  # nobody wants a gradient below
         if code in (DENSE, NARROW_DENSE, SPARSE_DENSE):
-            dense_backward(op, nodes, work, panel, v, r0, r1, params)
+            dense_backward(op, nodes, block, params)
         elif code == ACTIVATION:
-            activation_backward(op, slopes[k], nodes, work, panel, v, r0, r1, scratch)
+            activation_backward(op, numbers[0], nodes, block, scratch)
         elif general is not None:
             if code == MAXOUT:
-                maxout_backward(op, nodes, work, panel, v, r0, r1, scratch)
+                maxout_backward(op, nodes, block, scratch)
             elif code == ADD:
-                add_backward(op, nodes, work, panel, v, r0, r1)
+                add_backward(op, nodes, block)
             elif code == MULTIPLY:
-                multiply_backward(op, nodes, work, panel, v, r0, r1, scratch)
+                multiply_backward(op, nodes, block, scratch)
             elif code == CONCAT:
-                concat_backward(op, nodes, work, panel, v, r0, r1)
+                concat_backward(op, nodes, block)
+
+
+@kernel
+def row_gradient(op, parameter, panels_at, panels, n_rows, tables, work, gradient, general):
+    """Gradient of a parameter that has a number for each output column, over the whole batch.
+
+    Parameters
+    ----------
+    op : a row of ``Tables.ops``
+    parameter : int
+        Which of the op's parameters, in the order of ``Op.owns``.
+    panels_at, panels : int
+        The first of the output's panels to take, and how many.
+    n_rows : int
+        Rows in the buffers, a multiple of ``DEPTH``; those past the batch are zero.
+    tables : Tables
+    work : flat values and gradients of all nodes
+    gradient : (panels * V,) written
+    general : None or 1
+    """
+    panel, v = tables.head[H_PANEL], tables.head[H_LANES]
+    out = tables.nodes[op[OUT]]
+    code = op[CODE]
+    if code in (DENSE, NARROW_DENSE, SPARSE_DENSE):
+        for p in range(panels):
+            delta = out[DELTA] + (panels_at + p) * panel
+            column_sums(run(work, delta, n_rows * v), v, run(gradient, p * v, v))

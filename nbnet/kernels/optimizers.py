@@ -5,7 +5,6 @@ name         slots  step, with gradient g
 ===========  =====  ==============================================================================
 sgd          v      v = mu v - lr g;  p += mu v - lr g  (Nesterov) or  p += v
 adam         m, s   m = b1 m + (1 - b1) g;  s = b2 s + (1 - b2) g^2;  p -= lr_t m / (sqrt(s) + eps)
-gradient     g      sums the gradient and leaves p alone: for L-BFGS and for looking at it
 ===========  =====  ==============================================================================
 
 with lr_t = lr sqrt(1 - b2^t) / (1 - b1^t). (Goodfellow et al., 2016, section 8.3 and 8.5; Kingma
@@ -16,6 +15,11 @@ denormal. A vector that holds such a number takes up to twice as long, and in ba
 half of all vectors did. Adam sets m to zero before that, below the smallest normal number over the
 rounding error of 1: too little to move a parameter, even divided by the usual eps.
 
+Weight decay is decoupled: before the step, ``p -= lr_g d p`` with the group's learning rate lr_g
+and decay d (Loshchilov and Hutter, 2019, "Decoupled weight decay regularization", algorithm 2). The
+L2 penalty is part of the gradient instead, see `gradient`. What differs between parameters lies in
+the row of their group.
+
 To add one: its row in ``OPTIMIZERS``, its branch in `prepare` (what depends on the step alone, in
 double precision, once a step) and in `update` (a plain loop; it runs over a tile of parameters
 whose gradient still lies in the first-level cache).
@@ -25,14 +29,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
-from nbnet.kernels._tile import run
 from nbnet.kernels.compile.jit import kernel
+from nbnet.kernels.machine.moves import run
+from nbnet.kernels.records import G_DECAY, G_LEARNING_RATE, S_DECAY, S_LEARNING_RATE
 
-__all__ = ["GRADIENT", "OPTIMIZERS", "Optimizer", "prepare", "update"]
+__all__ = ["GROUPS", "OPTIMIZERS", "Group", "Optimizer", "OptimizerName", "prepare", "update"]
 
-SGD, ADAM, GRADIENT = range(3)
+OptimizerName = Literal["sgd", "adam"]  # for type checkers: the keys of OPTIMIZERS
+
+SGD, ADAM = range(2)
 HYPER = 8  # room for what `prepare` hands to `update`
+DECAY = 7  # where the weight decay lies in it
 
 
 @dataclass(frozen=True)
@@ -62,14 +71,39 @@ OPTIMIZERS = {
     for row in (
         Optimizer("sgd", SGD, 1, {"momentum": 0.9, "nesterov": True}),
         Optimizer("adam", ADAM, 2, {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}),
-        Optimizer("gradient", GRADIENT, 1),
     )
 }
 
 
+class Group(NamedTuple):
+    """A row of ``GROUPS``: how a group of parameters is trained, beside what holds for all.
+
+    Attributes
+    ----------
+    learning_rate : float
+        Factor of the step's learning rate.
+    penalty : float
+        Factor of alpha, the strength of the L2 penalty.
+    decay : float
+        Factor of the step's weight decay.
+    """
+
+    learning_rate: float = 1.0
+    penalty: float = 1.0
+    decay: float = 1.0
+
+
+GROUPS = {
+    "weights": Group(),
+    "biases": Group(penalty=0.0, decay=0.0),
+}
+
+
 @kernel
-def prepare(code, learning_rate, settings, t, hyper):
-    """Write to `hyper` what all updates of step `t` (1, 2, ...) share."""
+def prepare(code, step, settings, t, hyper):
+    """Write to `hyper` what all updates of step `t` (1, 2, ...) share; `step` is its schedule."""
+    learning_rate = step[S_LEARNING_RATE]
+    hyper[DECAY] = learning_rate * step[S_DECAY]
     if code == SGD:
         hyper[0] = learning_rate
         hyper[1] = settings[0]
@@ -86,20 +120,30 @@ def prepare(code, learning_rate, settings, t, hyper):
 
 
 @kernel
-def update(code, params, gradient, state, at, slot, hyper):
+def update(code, weights, at, gradient, group, hyper):
     """One step for a run of parameters.
 
     Parameters
     ----------
     code : int
-    params, gradient : slices of equal length; `params` is changed
-    state : (S * P,) changed; slot s of the first parameter lies at ``s * slot + at``
-    hyper : what `prepare` wrote
+    weights : Weights
+        Changed.
+    at : int
+        Place of the first parameter of the run.
+    gradient : (n,) for n parameters
+    group : (len(GROUP_COLUMNS),) their group
+    hyper : (HYPER,) what `prepare` wrote
     """
-    n = params.size
-    first = run(state, at, n)
+    n = gradient.size
+    params, first = run(weights.params, at, n), run(weights.state, at, n)
+    number = params.dtype.type
+    rate = hyper[0] * number(group[G_LEARNING_RATE])
+    decay = hyper[DECAY] * number(group[G_LEARNING_RATE] * group[G_DECAY])
+    if decay != 0:  # decoupled: not part of the gradient
+        for i in range(n):
+            params[i] -= decay * params[i]
     if code == SGD:
-        rate, momentum = hyper[0], hyper[1]
+        momentum = hyper[1]
         if hyper[2] != 0:
             for i in range(n):
                 velocity = momentum * first[i] - rate * gradient[i]
@@ -111,9 +155,9 @@ def update(code, params, gradient, state, at, slot, hyper):
                 first[i] = velocity
                 params[i] += velocity
     elif code == ADAM:
-        rate, b1, c1, b2, c2, epsilon = hyper[0], hyper[1], hyper[2], hyper[3], hyper[4], hyper[5]
-        second = run(state, slot + at, n)
-        dust, zero = hyper[6], params.dtype.type(0)
+        b1, c1, b2, c2, epsilon = hyper[1], hyper[2], hyper[3], hyper[4], hyper[5]
+        second = run(weights.state, weights.slot + at, n)
+        dust, zero = hyper[6], number(0)
         for i in range(n):
             g = gradient[i]
             m = b1 * first[i] + c1 * g
@@ -122,6 +166,3 @@ def update(code, params, gradient, state, at, slot, hyper):
             first[i] = m
             second[i] = s
             params[i] -= rate * m / (math.sqrt(s) + epsilon)
-    elif code == GRADIENT:
-        for i in range(n):
-            first[i] += gradient[i]

@@ -23,8 +23,8 @@ from numba import config
 from numba.np.ufunc import parallel
 from threadpoolctl import ThreadpoolController
 
-from nbnet.kernels.barrier import SYNC_STRIDE
 from nbnet.kernels.compile.jit import COMPILED, compile_for
+from nbnet.kernels.machine.barrier import SYNC_STRIDE
 
 __all__ = ["Team", "one_blas_thread", "thread_limit"]
 

@@ -8,16 +8,17 @@ dense layer is X W + b.)
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from nbnet.nodes import Node
-from nbnet.plan import ParameterBlock
+from nbnet.graph.nodes import Node
+from nbnet.graph.parameters import Parameter
 
 __all__ = ["Arrow", "Box", "Diagram", "diagram", "dot", "html", "mermaid"]
 
@@ -98,7 +99,7 @@ class _Step(NamedTuple):
     """A node in symbols: its own, those of its inputs, and those of its weights and biases."""
 
     node: Node
-    block: ParameterBlock | None
+    owned: dict[str, Parameter]
     parents: list[int]
     symbol: str
     x: list[str]
@@ -108,23 +109,23 @@ class _Step(NamedTuple):
     g: str  # the gradient that reaches X W
 
 
-def _steps(nodes: Sequence[Node], blocks: Sequence[ParameterBlock]) -> list[_Step]:
+def _steps(nodes: Sequence[Node], parameters: Sequence[Parameter]) -> list[_Step]:
     """Each node; without a name it is X, U⁽ᵏ⁾ = X W⁽ᵏ⁾ + b⁽ᵏ⁾, or H, numbered unless alone."""
     index = {node: i for i, node in enumerate(nodes)}
     hidden = [n for n in nodes if n.op not in ("input", "dense") and not _clean(n.name)]
     unnamed = {n: _numbered("H", k) if hidden[1:] else "H" for k, n in enumerate(hidden, start=1)}
-    layers = [node for node in nodes if node.op in ("dense", "maxout")]
-    owned = dict(zip(layers, enumerate(blocks, start=1), strict=True))
+    layers = list(dict.fromkeys(parameter.node for parameter in parameters))
     steps: list[_Step] = []
-    for node in nodes:
-        k, block = owned.get(node, (0, None))
-        symbol = unnamed.get(node, _numbered("U", k) if block else "X")
+    for i, node in enumerate(nodes):
+        owned = {parameter.role: parameter for parameter in parameters if parameter.node == i}
+        k = layers.index(i) + 1 if owned else 0
+        symbol = unnamed.get(node, _numbered("U", k) if owned else "X")
         parents = [index[parent] for parent in node.inputs]
         x = [steps[i].symbol for i in parents]
-        kind = "parameters" if block else "op" if parents else "data"
+        kind = "parameters" if owned else "op" if parents else "data"
         symbol, w, b = _clean(node.name) or symbol, _numbered("W", k), _numbered("b", k)
         g = "M" if node.op == "maxout" else "G"
-        steps.append(_Step(node, block, parents, symbol, x, w, b, kind, g))
+        steps.append(_Step(node, owned, parents, symbol, x, w, b, kind, g))
     return steps
 
 
@@ -157,11 +158,13 @@ def _forward(view: Diagram, steps: list[_Step]) -> None:
         node, name, kind = step.node, _clean(step.node.name), step.node.activation or step.node.op
         words = [kind] if name else []
         words += [f"{node.pieces} pieces"] if node.op == "maxout" else []
-        words += [f"slope {node.negative_slope:g}"] if kind == "leaky_relu" else []
+        words += [f"{number.replace('_', ' ')} {value:g}" for number, value in node.numbers.items()]
         lines = [f"{', '.join(words)} (N, {node.width})".strip()]
-        if block := step.block:
-            lines.append(f"W ({block.fan_in}, {block.columns}), b ({block.columns},)")
-            lines.append(f"{block.bias.stop - block.start:,} parameters")
+        if step.owned:
+            named = {"weights": "W", "bias": "b"}
+            shapes = [f"{named.get(role, role)} {p.shape}" for role, p in step.owned.items()]
+            lines.append(", ".join(shapes))
+            lines.append(f"{_count(step.owned.values()):,} parameters")
         view.put(step.kind, name or kind, *lines, parents=step.parents)
 
 
@@ -174,7 +177,7 @@ def _backward(view: Diagram, steps: list[_Step]) -> None:
         lines = [formula, f"(N, {step.node.width})"]
         if step.g == "M":
             lines.append("M: G routed to the winning pieces, else 0")
-        if step.block:
+        if "weights" in step.owned:
             lines += [f"∇{step.w} = {step.x[0]}ᵀ {step.g}", f"∇{step.b} = 1ᵀ {step.g}"]
         if readers[i] > 1:
             lines.append(f"gradients of {readers[i]} paths are summed")
@@ -189,11 +192,11 @@ def _training(view: Diagram, steps: list[_Step]) -> None:
     norms: list[int] = []
     for step in steps:
         parents = [places[parent] for parent in step.parents]
-        if block := step.block:
+        if "weights" in step.owned:
             gradient = f"∇{step.w} = {step.x[0]}ᵀ {step.g} + 2λ {step.w}"
-            shape = f"({block.fan_in}, {block.columns})"
+            shape, bias = (f"{step.owned[role].shape}" for role in ("weights", "bias"))
             weights = view.put("parameters", step.w, shape, gradient)
-            parents += [weights, view.put("parameters", step.b, f"({block.columns},)")]
+            parents += [weights, view.put("parameters", step.b, bias)]
             norms.append(view.put("penalty", f"‖{step.w}‖²", "sum of squares", parents=[weights]))
         kind, shape = "op" if parents else "data", f"(N, {step.node.width})"
         places.append(view.put(kind, step.symbol, _formula(step)[0], shape, parents=parents))
@@ -216,19 +219,19 @@ def _training(view: Diagram, steps: list[_Step]) -> None:
 _VIEWS = {"forward": _forward, "backward": _backward, "training": _training}
 
 
-def diagram(nodes: Sequence[Node], blocks: Sequence[ParameterBlock], view: str) -> Diagram:
+def diagram(nodes: Sequence[Node], parameters: Sequence[Parameter], view: str) -> Diagram:
     """One view of a network, from its nodes in topological order; ValueError if there is none."""
     if not isinstance(view, str) or view not in _VIEWS:
         raise ValueError(f"view must be one of {sorted(_VIEWS)}, got {view!r}")
     ends = ("input", nodes[0].width), ("output", nodes[-1].width)
     widths = ", ".join(f"{n:,} {end}{'s' * (n != 1)}" for end, n in ends)
-    drawn = Diagram(f"{widths}, P = {_count(blocks):,}", upward=view == "backward")
-    _VIEWS[view](drawn, _steps(nodes, blocks))
+    drawn = Diagram(f"{widths}, P = {_count(parameters):,}", upward=view == "backward")
+    _VIEWS[view](drawn, _steps(nodes, parameters))
     return drawn
 
 
-def _count(blocks: Sequence[ParameterBlock]) -> int:
-    return blocks[-1].bias.stop if blocks else 0
+def _count(parameters: Iterable[Parameter]) -> int:
+    return sum(math.prod(parameter.shape) for parameter in parameters)
 
 
 # --- Formats
@@ -283,17 +286,17 @@ def dot(view: Diagram) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def html(picture: str, blocks: Sequence[ParameterBlock]) -> str:
-    """A picture and a table of the parameter blocks, as a fragment of a page."""
+def html(picture: str, parameters: Sequence[Parameter]) -> str:
+    """A picture and a table of the parameters, as a fragment of a page."""
     rows = "".join(
-        f"<tr><td>{escape(_clean(b.name))}</td><td>({b.fan_in}, {b.columns})</td>"
-        f"<td>({b.columns},)</td><td>{b.bias.stop - b.start:,}</td></tr>"
-        for b in blocks
+        f"<tr><td>{escape(_clean(p.owner))}</td><td>{escape(p.role)}</td><td>{p.shape}</td>"
+        f"<td>{math.prod(p.shape):,}</td></tr>"
+        for p in parameters
     )
-    unfolded = ' open=""' if len(blocks) <= 10 else ""
+    unfolded = ' open=""' if len(parameters) <= 20 else ""
     return (
         f"{picture}<details{unfolded}>"
-        f"<summary>P = {_count(blocks):,}, blocks of parameters: {len(blocks)}</summary>"
-        "<table><thead><tr><th>block</th><th>weights</th><th>bias</th><th>parameters</th></tr>"
+        f"<summary>P = {_count(parameters):,}, arrays of parameters: {len(parameters)}</summary>"
+        "<table><thead><tr><th>node</th><th>role</th><th>shape</th><th>parameters</th></tr>"
         f"</thead><tbody>{rows}</tbody></table></details>"
     )

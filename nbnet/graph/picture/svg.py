@@ -15,7 +15,7 @@ from itertools import pairwise
 from statistics import median
 from unicodedata import east_asian_width
 
-from nbnet.picture import CAPTION, FILL, STROKE, TEXT, Diagram
+from nbnet.graph.picture.diagram import CAPTION, FILL, STROKE, TEXT, Diagram
 
 __all__ = ["Drawing", "svg"]
 

@@ -1,16 +1,20 @@
 """What connects to what: the nodes of a network, in plain Python.
 
-Nodes hold no numbers. `nbnet.plan` turns the graph that ends in a node into offsets and op codes,
-`nbnet.network.Network` gives it parameters and gradients; users find both in `nbnet.graph`.
+Nodes hold no arrays. `nbnet.graph.plan` turns the graph that ends in a node into offsets and op
+codes, `nbnet.graph.Network` gives it parameters and gradients; users find both in `nbnet.graph`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from numbers import Integral, Real
+from dataclasses import dataclass, field
+from inspect import Parameter, Signature
+from numbers import Integral
+from typing import Any
 
-from nbnet.kernels.activations import ACTIVATIONS, Activation
+from nbnet.kernels.activations import ACTIVATIONS
+from nbnet.kernels.ops import OPS
+from nbnet.kernels.records import Setting
 
 __all__ = [
     "Node",
@@ -18,12 +22,12 @@ __all__ = [
     "add",
     "concat",
     "dense",
+    "function_of",
     "input",
     "maxout",
     "mlp",
     "multiply",
     "topological_order",
-    *ACTIVATIONS,
 ]
 
 
@@ -42,8 +46,8 @@ class Node:
     name : str or None
     activation : str or None
         Key of ``ACTIVATIONS`` where `op` is ``"activation"``.
-    negative_slope : float
-        Of a leaky ReLU.
+    numbers : dict of str to float
+        The numbers that its activation or op takes, such as ``negative_slope``.
     pieces : int
         K of a maxout node, else 1.
     """
@@ -53,12 +57,18 @@ class Node:
     width: int
     name: str | None = None
     activation: str | None = None
-    negative_slope: float = 0.0
+    numbers: dict[str, float] = field(default_factory=dict)
     pieces: int = 1
 
     def __repr__(self) -> str:
         kind = self.activation or self.op
         return f"<{kind} node{f' {self.name!r}' if self.name else ''}, width {self.width}>"
+
+    def __add__(self, other: Node) -> Node:
+        return add(self, other) if isinstance(other, Node) else NotImplemented
+
+    def __mul__(self, other: Node) -> Node:
+        return multiply(self, other) if isinstance(other, Node) else NotImplemented
 
 
 def _check_count(parameter: str, value: object, least: int) -> int:
@@ -141,38 +151,78 @@ def concat(*nodes: Node, name: str | None = None) -> Node:
     return Node("concat", checked, sum(node.width for node in checked), _check_name(name))
 
 
-def activation(
-    function: str, x: Node, *, negative_slope: float = 0.01, name: str | None = None
-) -> Node:
-    """Elementwise ``g(x)``, `function` being a key of ``ACTIVATIONS``."""
+def _numbers(settings: tuple[Setting, ...], given: dict[str, Any], what: str) -> dict[str, float]:
+    """Each number that `settings` names, given or by default, checked."""
+    unknown = sorted(set(given) - {setting.name for setting in settings})
+    if unknown:
+        raise TypeError(f"{what} takes {[setting.name for setting in settings]}, got {unknown}")
+    return {
+        setting.name: setting.check(given.get(setting.name, setting.default))
+        for setting in settings
+    }
+
+
+def activation(function: str, x: Node, *, name: str | None = None, **numbers: float) -> Node:
+    """Elementwise ``g(x)``, `function` being a key of ``ACTIVATIONS``.
+
+    `numbers` are those of its row there, such as ``negative_slope`` of ``"leaky_relu"``.
+    """
     (x,) = _check_nodes("activation", (x,), 1)
     if function not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {function!r}")
-    if isinstance(negative_slope, bool) or not isinstance(negative_slope, Real):
-        raise TypeError(f"negative_slope must be a number >= 0, got {negative_slope!r}")
-    if not 0 <= negative_slope < float("inf"):
-        raise ValueError(f"negative_slope must be finite and >= 0, got {negative_slope}")
-    return Node("activation", (x,), x.width, _check_name(name), function, float(negative_slope))
+    checked = _numbers(ACTIVATIONS[function].settings, numbers, function)
+    return Node("activation", (x,), x.width, _check_name(name), function, checked)
 
 
-def _elementwise(row: Activation) -> Callable[..., Node]:
-    if "negative_slope" in row.formula:
+def _documented(
+    name: str, settings: tuple[Setting, ...], text: str, inputs: int, make: Callable[..., Node]
+) -> Callable[..., Node]:
+    """Build a function of `nbnet.graph`, of nodes, the row's numbers and a name."""
+    kind = Parameter.POSITIONAL_OR_KEYWORD
+    signature = Signature(
+        [Parameter(source, kind) for source in ("x", "y")[:inputs]]
+        + [Parameter(setting.name, kind, default=setting.default) for setting in settings]
+        + [Parameter("name", kind, default=None)]
+    )
 
-        def function(x: Node, negative_slope: float = 0.01, name: str | None = None) -> Node:
-            return activation(row.name, x, negative_slope=negative_slope, name=name)
+    def function(*arguments: Any, **keywords: Any) -> Node:
+        given = signature.bind(*arguments, **keywords).arguments
+        numbers = {s.name: given[s.name] for s in settings if s.name in given}
+        nodes = tuple(given[source] for source in ("x", "y")[:inputs])
+        return make(nodes, given.get("name"), numbers)
 
-    else:
-
-        def function(x: Node, name: str | None = None) -> Node:  # type: ignore[misc]
-            return activation(row.name, x, name=name)
-
-    function.__name__ = function.__qualname__ = row.name
-    function.__doc__ = f"Elementwise ``{row.formula}``, z being the value of `x`."
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = text
+    function.__signature__ = signature  # type: ignore[attr-defined]
     return function
 
 
-# One function per row of the table: relu(x), tanh(x), leaky_relu(x, negative_slope=0.01), ...
-globals().update({name: _elementwise(row) for name, row in ACTIVATIONS.items()})
+def function_of(name: str) -> Callable[..., Node] | None:
+    """Build the function of `nbnet.graph` that a row of a table gives; None if no row has the name.
+
+    One for each row of ``ACTIVATIONS``, ``relu(x)``, ``leaky_relu(x, negative_slope=0.01)``, ...,
+    and for each elementwise row of ``OPS``.
+    """
+    if name in ACTIVATIONS:
+        row = ACTIVATIONS[name]
+        return _documented(
+            name,
+            row.settings,
+            f"Elementwise ``{row.formula}``, z being the value of `x`.",
+            1,
+            lambda nodes, label, numbers: activation(name, nodes[0], name=label, **numbers),
+        )
+    if name in OPS and OPS[name].elementwise:
+        op = OPS[name]
+
+        def make(nodes: tuple[object, ...], label: str | None, numbers: dict[str, Any]) -> Node:
+            checked = _check_nodes(name, nodes, op.inputs)
+            width = _same_width(name, checked)
+            numbers = _numbers(op.settings, numbers, name)
+            return Node(name, checked, width, _check_name(label), numbers=numbers)
+
+        return _documented(name, op.settings, f"The op ``{name}``.", op.inputs, make)
+    return None
 
 
 def mlp(
@@ -180,20 +230,23 @@ def mlp(
     hidden: Sequence[tuple[str, int]],
     n_outputs: int,
     *,
-    negative_slope: float = 0.01,
     pieces: int = 2,
+    **numbers: float,
 ) -> Node:
     """A plain stack: one (activation, width) per hidden layer, then a dense output.
 
-    An activation is a key of ``ACTIVATIONS`` or ``"maxout"``.
+    An activation is a key of ``ACTIVATIONS`` or ``"maxout"``. Each activation takes those of
+    `numbers` that its row names.
     """
     node = input(n_features, name="x")
     for i, (function, width) in enumerate(hidden, start=1):
         if function == "maxout":
             node = maxout(node, width, pieces, name=f"h{i}")
-        else:
-            node = dense(node, width, name=f"z{i}")
-            node = activation(function, node, negative_slope=negative_slope, name=f"h{i}")
+            continue
+        node = dense(node, width, name=f"z{i}")
+        row = ACTIVATIONS.get(function)
+        own = {s.name: numbers[s.name] for s in (row.settings if row else ()) if s.name in numbers}
+        node = activation(function, node, name=f"h{i}", **own)
     return dense(node, n_outputs, name="output")
 
 

@@ -20,9 +20,9 @@ vector idle. Its weights are kept as the transposed copy alone (see `nbnet.plan`
 its inputs: `narrow_affine`, `narrow_weight_gradient`. The way back is `affine`, as for all.
 """
 
-from nbnet.kernels._tile import (
-    DEPTH,
-    ROWS,
+from nbnet.kernels.compile.jit import kernel
+from nbnet.kernels.machine.moves import run
+from nbnet.kernels.machine.tile import (
     outer_rows,
     product_1,
     product_2,
@@ -31,7 +31,6 @@ from nbnet.kernels._tile import (
     row_product_1,
     row_product_2,
     row_product_3,
-    run,
     transposed_product_1,
     transposed_product_2,
     transposed_product_3,
@@ -40,7 +39,7 @@ from nbnet.kernels._tile import (
     weighted_rows_3,
     weighted_rows_4,
 )
-from nbnet.kernels.compile.jit import kernel
+from nbnet.kernels.machine.vectors import DEPTH, ROWS
 
 __all__ = [
     "NARROW_PANELS",

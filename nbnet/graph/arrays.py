@@ -1,0 +1,159 @@
+"""What users hand over, as kernels want it: flat, contiguous, of one dtype, and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from nbnet.kernels.losses import Loss
+from nbnet.kernels.machine.vectors import VECTOR_BYTES
+from nbnet.kernels.records import NUMBERS, Setting
+
+__all__ = [
+    "NO_INDICES",
+    "NO_ORDER",
+    "Samples",
+    "aligned_zeros",
+    "check_targets",
+    "check_weights",
+    "frozen",
+    "n_targets_of",
+    "row_of",
+    "take_numbers",
+]
+
+
+def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros that begin on a vector's boundary: no load crosses a cache line."""
+    dtype = np.dtype(dtype)
+    spare = VECTOR_BYTES // dtype.itemsize
+    buffer = np.zeros(size + spare, dtype=dtype)
+    address = buffer.__array_interface__["data"][0]  # half the time of buffer.ctypes.data
+    skip = (-address % VECTOR_BYTES) // dtype.itemsize
+    return buffer[skip : skip + size]
+
+
+def frozen(array: Any, dtype: Any) -> np.ndarray:
+    """Flat, contiguous, read-only: one type for the compiler, whatever the user's array is.
+
+    Copies only if dtype or layout do not fit.
+    """
+    fits = isinstance(array, np.ndarray) and array.dtype == dtype and array.flags.carray
+    if not fits:
+        array = np.require(array, dtype=dtype, requirements=["C", "A"])
+    flat = array.reshape(-1).view(np.ndarray)
+    flat.flags.writeable = False
+    return flat
+
+
+# What a kernel gets where there is nothing.
+NO_INDICES, NO_ORDER = frozen([], np.int32), frozen([], np.int64)
+
+
+def row_of(table: dict[str, Any], parameter: str, name: Any) -> Any:
+    """The row of a table with this name, or an error that lists the names."""
+    if not isinstance(name, str) or name not in table:
+        raise ValueError(f"{parameter} must be one of {sorted(table)}, got {name!r}")
+    return table[name]
+
+
+@dataclass(slots=True)
+class Samples:
+    """X as kernels see it."""
+
+    values: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+    n: int
+    sparse: bool
+
+    @classmethod
+    def of(cls, X: Any, n_features: int, dtype: np.dtype, checked: bool = False) -> Samples:
+        """Look at X (N, I), an array or CSR; where it was `checked` before, only convert it."""
+        if checked and not sparse.issparse(X):
+            return cls(frozen(X, dtype), NO_INDICES, NO_ORDER, X.shape[0], False)
+        if not sparse.issparse(X):
+            X = np.asarray(X)
+        if X.dtype.kind not in "fiub":
+            raise ValueError(f"X must hold real numbers, got dtype {X.dtype}")
+        if X.ndim != 2 or X.shape[1] != n_features:
+            raise ValueError(f"X must have shape (n_samples, {n_features}), got {X.shape}")
+        if sparse.issparse(X):
+            X = X.tocsr()
+            X.check_format(full_check=True)  # kernels trust indices, and the user may change them
+            return cls(
+                frozen(X.data, dtype),
+                frozen(X.indices, np.int32),
+                frozen(X.indptr, np.int64),
+                X.shape[0],
+                True,
+            )
+        return cls(frozen(X, dtype), NO_INDICES, NO_ORDER, X.shape[0], False)
+
+
+def n_targets_of(row: Loss, n_outputs: int) -> int:
+    """The number of targets (classes) of a loss on so many raw outputs."""
+    counted = row.n_targets(n_outputs)
+    if counted == 0:
+        raise ValueError(
+            f"loss={row.name!r} needs {row.n_raw(1)} raw outputs for one target, {row.n_raw(2)} "
+            f"for two, {row.n_raw(3)} for three, and so on; the network has {n_outputs}"
+        )
+    return counted
+
+
+def check_targets(y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype) -> np.ndarray:
+    """Targets (N, T), checked against the loss."""
+    y = np.asarray(y)
+    if y.dtype.kind not in "fiub":
+        raise ValueError(f"y must hold real numbers, got dtype {y.dtype}")
+    counted = n_targets_of(row, n_outputs)
+    n_targets = 1 if row.integer_targets else counted
+    if y.ndim == 1:
+        y = y[:, None]
+    if y.shape != (n, n_targets):
+        raise ValueError(
+            f"y must have shape ({n}, {n_targets}) for loss={row.name!r} and {n_outputs} raw "
+            f"outputs, got {y.shape}"
+        )
+    high = counted - 1 if row.integer_targets else row.y_high
+    valid = np.isfinite(y) & (y >= row.y_low) & (y <= high)
+    if row.integer_targets:
+        valid &= y == np.floor(y)
+    if not valid.all():
+        kind = "integers" if row.integer_targets else "finite numbers"
+        raise ValueError(
+            f"y must hold {kind} in [{row.y_low:g}, {high:g}] for loss={row.name!r}, "
+            f"got {y[~valid][0]!r}"
+        )
+    with np.errstate(over="ignore"):
+        cast = y.astype(dtype, copy=False)
+    if not np.isfinite(cast).all():
+        raise ValueError(f"y must be finite in {dtype}, got {y[~np.isfinite(cast)][0]!r}")
+    return cast
+
+
+def take_numbers(settings: tuple[Setting, ...], given: dict[str, Any]) -> np.ndarray:
+    """Take the numbers that `settings` names out of `given`, checked: (NUMBERS,) float64."""
+    numbers = np.zeros(NUMBERS)
+    for i, setting in enumerate(settings):
+        numbers[i] = setting.check(given.pop(setting.name, setting.default))
+    return numbers
+
+
+def check_weights(sample_weight: Any, n: int) -> np.ndarray | None:
+    """Weights (N,), finite and not negative."""
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight)
+    if weights.dtype.kind not in "fiub":
+        raise ValueError(f"sample_weight must hold real numbers, got dtype {weights.dtype}")
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight must have shape ({n},), got {weights.shape}")
+    valid = np.isfinite(weights) & (weights >= 0)
+    if not valid.all():
+        raise ValueError(f"sample_weight must be finite and >= 0, got {weights[~valid][0]!r}")
+    return weights

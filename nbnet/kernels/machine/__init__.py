@@ -1,0 +1,1 @@
+"""What is written in LLVM instructions: the tile, small copies, elementary functions, waiting."""
