@@ -34,10 +34,11 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.workloads import SEED, WORKLOADS, Workload
 from nbnet import graph
+from nbnet.graph.network import Network
+from nbnet.graph.session import Session
 from nbnet.kernels import threads
-from nbnet.kernels.machine.barrier import barrier
 from nbnet.kernels.compile.jit import kernel
-from nbnet.network import Network, Trainer
+from nbnet.kernels.machine.barrier import barrier
 
 CORES = (1, 2, 4, 8, 16)
 LARGE = 1e12  # operations: as many threads as there may be
@@ -139,7 +140,7 @@ def measure(w: Workload, cores: list[int], repeats: int) -> dict[int, float]:
     trainers, losses = {}, {}
     for n in cores:
         with limited(n):
-            trainers[n] = Trainer(network, params, X, y, loss=loss, batch_size=w.batch_size)
+            trainers[n] = Session(network, params, X, y, loss=loss, batch_size=w.batch_size)
         losses[n] = trainers[n].epoch(order, w.learning_rate)
     if len(set(losses.values())) > 1:
         raise RuntimeError(f"unequal work: {losses}")

@@ -169,22 +169,23 @@ class NbnetGraph(Bare):
 
     def __init__(self, workload: Workload, threads: int | None):
         from nbnet import graph
-        from nbnet.network import Network, Trainer
+        from nbnet.graph.network import Network
+        from nbnet.graph.session import Session
 
         super().__init__(workload)
         layers = [(workload.activation, units) for units in workload.hidden]
         self.network = Network(graph.mlp(workload.n_features, layers, workload.n_outputs))
-        self.trainer = Trainer
+        self.session = Session
 
     def start(self, weights, biases):
-        return self.trainer(
+        return self.session(
             self.network, self.network.pack(weights, biases), self.X, self.y,
             loss="softmax_cross_entropy", batch_size=self.workload.batch_size,
             beta_1=BETA_1, beta_2=BETA_2, epsilon=EPSILON,
         )  # fmt: skip
 
-    def epoch(self, trainer, order):
-        return trainer, trainer.epoch(order, self.workload.learning_rate)
+    def epoch(self, session, order):
+        return session, session.epoch(order, self.workload.learning_rate)
 
 
 class Torch(Bare):

@@ -259,13 +259,7 @@ def adam(params, gradient, slots, t, learning_rate, hyper):
     return params - step_size * slots[0] / (np.sqrt(slots[1]) + hyper["epsilon"])
 
 
-def gradient(params, gradient, slots, t, learning_rate, hyper):
-    """No update: the gradients of the steps are summed."""
-    slots[0] += gradient
-    return params
-
-
-OPTIMIZERS = {"sgd": sgd, "adam": adam, "gradient": gradient}
+OPTIMIZERS = {"sgd": sgd, "adam": adam}
 
 HYPER = {"momentum": 0.9, "nesterov": True, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
 
@@ -286,11 +280,12 @@ def dense_backward(node, inputs, W, b, delta):
 
 
 def activation(node, inputs, W, b):
-    return ACTIVATIONS[node.activation][0](inputs[0], node.negative_slope)
+    return ACTIVATIONS[node.activation][0](inputs[0], node.numbers.get("negative_slope"))
 
 
 def activation_backward(node, inputs, W, b, delta):
-    return [delta * ACTIVATIONS[node.activation][1](inputs[0], node.negative_slope)], None, None
+    derivative = ACTIVATIONS[node.activation][1](inputs[0], node.numbers.get("negative_slope"))
+    return [delta * derivative], None, None
 
 
 def maxout_pieces(node, inputs, W, b):

@@ -8,10 +8,10 @@ from scipy import sparse
 
 import naive
 from nbnet import graph as g
+from nbnet.graph.network import Network
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.ops import OPS
-from nbnet.network import Network
 
 HIDDEN = [*ACTIVATIONS, "maxout"]
 # The ops of a graph: what a plan makes of one in special cases has its name and a prefix.
@@ -56,10 +56,15 @@ def mlp(n_features, widths, n_outputs, activation="relu", **options):
     return g.dense(node, n_outputs, name="output")
 
 
+def affine(net):
+    """The parameters of each dense or maxout node: weights, bias."""
+    return list(zip(net.parameters[::2], net.parameters[1::2], strict=True))
+
+
 def build(output):
     """The network that ends in `output`, and its naive twin."""
     net = Network(output)
-    return net, naive.Twin(output, [block.name for block in net.blocks])
+    return net, naive.Twin(output, [weights.owner for weights, _ in affine(net)])
 
 
 def reader(width, activation="identity", negative_slope=0.01):
@@ -129,11 +134,10 @@ def tame_targets(loss, z, y):
 def parameters(net, rng):
     """Parameters (P,) of a size at which every layer hands on about what it gets."""
     params = np.empty(net.n_params)
-    for block in net.blocks:
-        params[block.weights] = rng.uniform(-1.0, 1.0, block.fan_in * block.columns) * np.sqrt(
-            2.0 / block.fan_in
-        )
-        params[block.bias] = rng.uniform(-0.5, 0.5, block.columns)
+    for weights, bias in affine(net):
+        drawn = rng.uniform(-1.0, 1.0, weights.shape) * np.sqrt(2.0 / weights.fan_in)
+        params[weights.place] = drawn.ravel()
+        params[bias.place] = rng.uniform(-0.5, 0.5, bias.shape)
     return params
 
 

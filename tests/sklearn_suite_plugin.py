@@ -4,6 +4,8 @@
 the path. Loading the plugin puts nbnet's classes where that file will import scikit-learn's from.
 """
 
+import math
+
 import numpy as np
 import pytest
 import sklearn.neural_network
@@ -20,17 +22,16 @@ def _loss_grad_lbfgs(
     last four arguments are upstream's buffers.
     """
     network = self._build(X.shape[1], self._declared_layers(), self.n_outputs_)
-    coefs, at = [], 0
-    for block in network.blocks:
-        size = block.fan_in * block.columns
-        coefs.append(theta[at : at + size].reshape(block.fan_in, block.columns))
-        at += size
-    intercepts = []
-    for block in network.blocks:
-        intercepts.append(theta[at : at + block.columns])
-        at += block.columns
+    arrays, at = [], 0
+    for role in ("weights", "bias"):
+        for parameter in network.parameters:
+            if parameter.role == role:
+                size = math.prod(parameter.shape)
+                arrays.append(theta[at : at + size].reshape(parameter.shape))
+                at += size
+    half = len(arrays) // 2
     loss, gradient = network.loss_and_gradient(
-        network.pack(coefs, intercepts),
+        network.pack(arrays[:half], arrays[half:]),
         X,
         Y.argmax(axis=1) if self.out_activation_ == "softmax" else Y.astype(X.dtype),
         loss=self._loss(),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from nbnet.kernels import _elementary
+from nbnet.kernels.machine import elementary
 
 DTYPES = (np.float32, np.float64)
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0]
@@ -31,9 +31,9 @@ def everywhere(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", _elementary.__all__)
+@pytest.mark.parametrize("name", elementary.__all__)
 def test_within_two_units_in_the_last_place(name, dtype):
-    function, exact = getattr(_elementary, name), getattr(np, name)
+    function, exact = getattr(elementary, name), getattr(np, name)
 
     @njit(error_model="numpy", fastmath={"contract"})
     def apply(x, out):
@@ -60,7 +60,7 @@ def test_within_two_units_in_the_last_place(name, dtype):
 
 @pytest.mark.parametrize("name", ["tanh", "log1p"])
 def test_small_arguments_are_their_own_value(name):
-    function = getattr(_elementary, name)
+    function = getattr(elementary, name)
     call = njit(lambda x: function(x))
     for x in (0.0, 1e-300, -1e-300, 5e-324):
         assert call(x) == x

@@ -7,9 +7,9 @@ from scipy import sparse
 import finite_differences
 import naive
 from nbnet import graph as g
+from nbnet.graph.network import Network
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
-from nbnet.network import Network
 from problems import (
     CSR,
     DTYPES,
@@ -63,9 +63,8 @@ def check(output, loss, n_rows, dtype, alpha=0.3, weighted=True, tolerance=None)
     assert gradient.dtype == dtype
     assert_close(gradient, expected_gradient, tolerance)
     if dtype == np.float64:  # in float32 a small part may be the difference of large terms
-        for block in net.blocks:
-            for part in (block.weights, block.bias):
-                assert_close(gradient[part], expected_gradient[part], err_msg=block.name)
+        for p in net.parameters:
+            assert_close(gradient[p.place], expected_gradient[p.place], err_msg=p.name)
     actual = net.gradients(params, X, y, wrt=twin.nodes, **told)
     expected = twin.gradients(params, X, y, wrt=twin.nodes, **told)
     for node, at_node, expected_at_node in zip(twin.nodes, actual, expected, strict=True):

@@ -40,8 +40,8 @@ def test_nodes_know_their_op_inputs_and_width():
     assert (product.op, product.inputs, product.width) == ("multiply", (a, m), 5)
     assert (both.op, both.inputs, both.width) == ("concat", (a, m, x), 18)
     assert g.maxout(x, 5).pieces == 2
-    assert g.leaky_relu(x).negative_slope == 0.01
-    assert g.leaky_relu(x, negative_slope=0.5).negative_slope == 0.5
+    assert g.leaky_relu(x).numbers == {"negative_slope": 0.01}
+    assert g.leaky_relu(x, negative_slope=0.5).numbers == {"negative_slope": 0.5}
     assert g.dense(x, np.int64(4)).width == 4
 
 
@@ -59,8 +59,8 @@ def test_two_alike_nodes_are_two_nodes():
     first, second = g.dense(x, 2), g.dense(x, 2)
     assert first != second
     assert len({first, second, first}) == 2
-    assert len(g.Network(g.add(first, second)).blocks) == 2
-    assert len(g.Network(g.add(first, first)).blocks) == 1
+    assert len(g.Network(g.add(first, second)).parameters) == 4
+    assert len(g.Network(g.add(first, first)).parameters) == 2
 
 
 @tiny

@@ -8,7 +8,8 @@ import pytest
 from scipy.optimize import minimize
 
 from nbnet import graph as g
-from nbnet.network import Network, Trainer
+from nbnet.graph.network import Network
+from nbnet.graph.session import Session
 from problems import DTYPES, assert_close, mlp, parameters, problem, tiny
 
 # ReLU, leaky ReLU and the absolute value are maxout units of two pieces, of which the second is a
@@ -228,13 +229,13 @@ def test_two_maxout_units_learn_xor_by_steps():
     net = Network(mlp(2, (2,), 1, "maxout", pieces=2))
     loss = "sigmoid_cross_entropy"
     trainers = [
-        Trainer(
+        Session(
             net, net.init(seed), XOR_X, XOR_Y[:, None],
             loss=loss, optimizer="adam", batch_size=4, alpha=0.0,
         )
         for seed in range(6)
     ]  # fmt: skip
     order = np.tile(np.arange(4), 1000)
-    best = min(trainers, key=lambda trainer: trainer.epoch(order, learning_rate=0.05))
+    best = min(trainers, key=lambda trainer: trainer.epoch(order, 0.05))
     prediction = best.forward(XOR_X, loss=loss)[:, 0]
     np.testing.assert_allclose(prediction, XOR_Y, atol=0.05)

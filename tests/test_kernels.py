@@ -4,11 +4,23 @@ import numpy as np
 import pytest
 from numba import njit
 
-from nbnet.kernels import _tile, matmul, optimizers
+from nbnet.kernels import optimizers, products
 from nbnet.kernels.compile.jit import kernel
-from nbnet.kernels.records import HEAD, NODE_COLUMNS, OP_COLUMNS, RATES, TASK_COLUMNS
+from nbnet.kernels.gradient import _add_penalty
+from nbnet.kernels.machine import barrier, moves, tile
+from nbnet.kernels.machine.vectors import DEPTH, ROWS, lanes
 from nbnet.kernels.optimizers import ADAM, OPTIMIZERS
-from nbnet.kernels.step import _add_penalty, _transpose
+from nbnet.kernels.records import (
+    GROUP_COLUMNS,
+    HEAD,
+    NODE_COLUMNS,
+    OP_COLUMNS,
+    REPORT,
+    STEP_COLUMNS,
+    TASK_COLUMNS,
+    Weights,
+)
+from nbnet.kernels.update import _transpose
 
 DTYPES = (np.float32, np.float64)
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
@@ -21,7 +33,7 @@ def called(part):
 
 def panels(matrix, rows):
     """`matrix` in panels of V columns and `rows` rows, padded with zeros."""
-    v = _tile.lanes(matrix.dtype)
+    v = lanes(matrix.dtype)
     n = -(-matrix.shape[1] // v)
     out = np.zeros((n, rows, v), dtype=matrix.dtype)
     padded = np.zeros((matrix.shape[0], n * v), dtype=matrix.dtype)
@@ -32,7 +44,7 @@ def panels(matrix, rows):
 
 def matrix(flat, rows, columns):
     """The inverse of `panels`."""
-    v = _tile.lanes(flat.dtype)
+    v = lanes(flat.dtype)
     n = -(-columns // v)
     return flat.reshape(n, -1, v)[:, :rows].swapaxes(0, 1).reshape(rows, -1)[:, :columns]
 
@@ -43,14 +55,14 @@ def matrix(flat, rows, columns):
 @pytest.mark.parametrize("n_panels", [1, 2, 3])
 @pytest.mark.parametrize("depth", [1, 2, 7, 16])
 def test_product_tile(dtype, transposed, n_panels, depth):
-    v, rows, rng = _tile.lanes(dtype), _tile.ROWS, np.random.default_rng(0)
-    k = depth * _tile.DEPTH
+    v, rows, rng = lanes(dtype), ROWS, np.random.default_rng(0)
+    k = depth * DEPTH
     a = rng.standard_normal((k, v) if transposed else (rows, k)).astype(dtype)
     b = rng.standard_normal((k, n_panels * v)).astype(dtype)
     bias = rng.standard_normal(n_panels * v).astype(dtype)
     name = f"{'transposed_' if transposed else ''}product_{n_panels}"
-    product = getattr(_tile, name)
-    twin = _tile._product_twin(transposed, n_panels)
+    product = getattr(tile, name)
+    twin = tile._product_twin(transposed, n_panels)
     a_flat, b_flat = panels(a, len(a)), panels(b, k)
     results = []
     for function in (called(product), twin):
@@ -69,13 +81,13 @@ def test_product_tile(dtype, transposed, n_panels, depth):
 @pytest.mark.parametrize("n_panels", [1, 2, 3, 4])
 @pytest.mark.parametrize("depth", [1, 7])
 def test_weighted_rows_tile(dtype, n_panels, depth):
-    v, rng = _tile.lanes(dtype), np.random.default_rng(0)
-    k = depth * _tile.DEPTH
+    v, rng = lanes(dtype), np.random.default_rng(0)
+    k = depth * DEPTH
     a = rng.standard_normal((k, v)).astype(dtype)
     b = rng.standard_normal((k, n_panels * v)).astype(dtype)
-    product = getattr(_tile, f"weighted_rows_{n_panels}")
+    product = getattr(tile, f"weighted_rows_{n_panels}")
     column = v - 1
-    for function in (called(product), _tile._product_twin(True, n_panels, rows=1)):
+    for function in (called(product), tile._product_twin(True, n_panels, rows=1)):
         c = np.full((n_panels + 1) * v, 7.0, dtype=dtype)
         start = np.zeros(v, dtype=dtype)
         function(panels(a, k), column, 0, panels(b, k), 0, k * v, depth, c, 0, v, start, 0, 0, 0)
@@ -87,10 +99,10 @@ def test_weighted_rows_tile(dtype, n_panels, depth):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_panels", [1, 3, 8])
 def test_row_dots_tile(dtype, n_panels):
-    v, rows, rng = _tile.lanes(dtype), _tile.ROWS, np.random.default_rng(0)
+    v, rows, rng = lanes(dtype), ROWS, np.random.default_rng(0)
     a = rng.standard_normal((rows, n_panels * v)).astype(dtype)
     b, bias = rng.standard_normal(n_panels * v).astype(dtype), np.array([3, 0.5], dtype=dtype)
-    for function in (called(_tile.row_dots), _tile._row_dots_twin):
+    for function in (called(tile.row_dots), tile._row_dots_twin):
         c = np.full(rows * v, 7.0, dtype=dtype)
         function(panels(a, rows), 0, rows * v, b, 0, v, n_panels, c, 2, v, bias, 1, 0)
         column = c.reshape(rows, v)[:, 2]
@@ -105,9 +117,9 @@ def test_row_dots_tile(dtype, n_panels):
 @pytest.mark.uncompiled
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_outer_rows_tile(dtype):
-    v, rows, rng = _tile.lanes(dtype), _tile.ROWS, np.random.default_rng(0)
+    v, rows, rng = lanes(dtype), ROWS, np.random.default_rng(0)
     x, d = rng.standard_normal((2, 3 + max(rows, v))).astype(dtype)
-    for function in (called(_tile.outer_rows), _tile._outer_twin):
+    for function in (called(tile.outer_rows), tile._outer_twin):
         g = np.full((rows + 2) * v, 7.0, dtype=dtype)
         function(x, 1, d, 2, g, v)
         block = g.reshape(-1, v)
@@ -120,30 +132,30 @@ def test_outer_rows_tile(dtype):
 @pytest.mark.parametrize("units", [1, 2, 4])
 @pytest.mark.parametrize("n_panels", [1, 2, 3, 4])
 def test_narrow_affine_and_weight_gradient(dtype, units, n_panels):
-    v, rng = _tile.lanes(dtype), np.random.default_rng(units)
-    rows, fan_in = 2 * _tile.ROWS, n_panels * v - 1
+    v, rng = lanes(dtype), np.random.default_rng(units)
+    rows, fan_in = 2 * ROWS, n_panels * v - 1
     x = rng.standard_normal((rows, fan_in)).astype(dtype)
     w = rng.standard_normal((fan_in, units)).astype(dtype)
     bias = rng.standard_normal(units).astype(dtype)
-    transposed = np.zeros((_tile.DEPTH, fan_in), dtype=dtype)
+    transposed = np.zeros((DEPTH, fan_in), dtype=dtype)
     transposed[:units] = w.T
     z = np.zeros(rows * v, dtype=dtype)
-    called(matmul.narrow_affine)(
-        panels(x, rows), 0, rows * v, 0, rows, v, panels(transposed, _tile.DEPTH), 0, n_panels,
+    called(products.narrow_affine)(
+        panels(x, rows), 0, rows * v, 0, rows, v, panels(transposed, DEPTH), 0, n_panels,
         z, 0, units, bias, 0,
     )  # fmt: skip
     tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype] * 10}
     np.testing.assert_allclose(matrix(z, rows, units), x @ w + bias, **tolerance)
     assert (z.reshape(rows, v)[:, units:] == 0).all()
 
-    g = np.full(n_panels * _tile.DEPTH * v, 7.0, dtype=dtype)
-    called(matmul.narrow_weight_gradient)(
-        panels(x, rows), 0, rows * v, n_panels, v, z, 0, units, rows // _tile.DEPTH, g,
+    g = np.full(n_panels * DEPTH * v, 7.0, dtype=dtype)
+    called(products.narrow_weight_gradient)(
+        panels(x, rows), 0, rows * v, n_panels, v, z, 0, units, rows // DEPTH, g,
         np.zeros(v, dtype=dtype),
     )  # fmt: skip
     expected = matrix(z, rows, units).T @ x
     np.testing.assert_allclose(matrix(g, units, fan_in), expected, **tolerance)
-    assert (matrix(g, _tile.DEPTH, fan_in)[units:] == 0).all()
+    assert (matrix(g, DEPTH, fan_in)[units:] == 0).all()
 
 
 @pytest.mark.uncompiled
@@ -153,7 +165,7 @@ def test_add_rows(dtype, fan_in):
     rng = np.random.default_rng(fan_in)
     x, w = rng.standard_normal(fan_in).astype(dtype), rng.standard_normal((fan_in, 5)).astype(dtype)
     z = np.ones(5, dtype=dtype)
-    called(matmul.add_rows)(x, w.ravel(), z)
+    called(products.add_rows)(x, w.ravel(), z)
     np.testing.assert_allclose(z, 1 + x @ w, rtol=TOLERANCE[dtype] * 10, atol=TOLERANCE[dtype])
 
 
@@ -161,10 +173,10 @@ def test_add_rows(dtype, fan_in):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [1, 3, 4, 8, 15, 16, 40])
 def test_copy_row(dtype, n):
-    v = _tile.lanes(dtype)
+    v = lanes(dtype)
     x = np.arange(1, n + 3, dtype=dtype)
-    call = called(_tile.copy_row)
-    for function in (call, _tile._copy_twin):
+    call = called(moves.copy_row)
+    for function in (call, moves._copy_twin):
         to = np.full(3 * v, -1, dtype=dtype)
         function(x, 2, n, to, v)
         expected = np.zeros(v)
@@ -177,10 +189,10 @@ def test_copy_row(dtype, n):
 @pytest.mark.uncompiled
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_transpose_block(dtype):
-    v = _tile.lanes(dtype)
+    v = lanes(dtype)
     a = np.arange(3 + (v + 2) * v, dtype=dtype)
-    call = called(_tile.transpose_block)
-    for function in (call, _tile._transpose_twin):
+    call = called(moves.transpose_block)
+    for function in (call, moves._transpose_twin):
         to = np.full((v + 1) * v + 4, -1, dtype=dtype)
         function(a, 3, v + 2, to, 2, v + 1)
         block = to[2:-2].reshape(v, v + 1)
@@ -191,15 +203,15 @@ def test_transpose_block(dtype):
 
 def test_atomics_and_run():
     flags = np.zeros(4, dtype=np.int64)
-    store = called(_tile.atomic_store)
-    load = called(_tile.atomic_load)
+    store = called(barrier.atomic_store)
+    load = called(barrier.atomic_load)
     store(flags, 2, 41)
     assert flags.tolist() == [0, 0, 41, 0]
     assert load(flags, 2) == 41
 
     @njit
     def halve_run(array, at, n):
-        part = _tile.run(array, at, n)
+        part = moves.run(array, at, n)
         for i in range(part.size):
             part[i] /= 2
         return part.size
@@ -234,8 +246,8 @@ def test_places_in_arrays(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("columns", [1, 16, 33, 48, 64, 80])
 def test_affine_and_weight_gradient(dtype, columns):
-    v, rng = _tile.lanes(dtype), np.random.default_rng(columns)
-    rows, fan_in = 2 * _tile.ROWS, 3 * _tile.ROWS
+    v, rng = lanes(dtype), np.random.default_rng(columns)
+    rows, fan_in = 2 * ROWS, 3 * ROWS
     x = rng.standard_normal((rows, fan_in)).astype(dtype)
     w = rng.standard_normal((fan_in, columns)).astype(dtype)
     n = -(-columns // v)
@@ -243,25 +255,25 @@ def test_affine_and_weight_gradient(dtype, columns):
     bias = np.zeros(n * v, dtype=dtype)
     bias[:columns] = rng.standard_normal(columns)
     z = np.zeros(n * rows * v, dtype=dtype)
-    called(matmul.affine)(
-        x_flat, 0, rows * v, 0, rows, v, w_flat, 0, fan_in * v, n, fan_in // _tile.DEPTH, z, 0,
+    called(products.affine)(
+        x_flat, 0, rows * v, 0, rows, v, w_flat, 0, fan_in * v, n, fan_in // DEPTH, z, 0,
         bias, 0, 0, v,
     )  # fmt: skip
     tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype] * 10}
     np.testing.assert_allclose(matrix(z, rows, columns), x @ w + bias[:columns], **tolerance)
     one = np.zeros(n * rows * v, dtype=dtype)
-    called(matmul.affine)(
-        x_flat, 0, rows * v, 3, 4, v, w_flat, 0, fan_in * v, n, fan_in // _tile.DEPTH, one, 0,
+    called(products.affine)(
+        x_flat, 0, rows * v, 3, 4, v, w_flat, 0, fan_in * v, n, fan_in // DEPTH, one, 0,
         bias, 0, 0, v,
     )  # fmt: skip
     expected = np.zeros((rows, columns))
     expected[3] = x[3] @ w + bias[:columns]
     np.testing.assert_allclose(matrix(one, rows, columns), expected, **tolerance)
 
-    count = min(n, _tile.MAX_PANELS)
+    count = min(n, 3)
     g = np.zeros(count * fan_in * v, dtype=dtype)
-    called(matmul.weight_gradient)(
-        x_flat, 0, rows * v, 0, fan_in, v, z, 0, count, rows // _tile.DEPTH, g, 0, fan_in * v,
+    called(products.weight_gradient)(
+        x_flat, 0, rows * v, 0, fan_in, v, z, 0, count, rows // DEPTH, g, 0, fan_in * v,
         np.zeros(v, dtype=dtype),
     )  # fmt: skip
     used = min(columns, count * v)
@@ -274,8 +286,8 @@ def test_affine_and_weight_gradient(dtype, columns):
 @pytest.mark.parametrize("columns", [1, 16, 33])
 @pytest.mark.parametrize("add", [0, 1])
 def test_row_backward_and_weight_gradient(dtype, columns, add):
-    v, rng = _tile.lanes(dtype), np.random.default_rng(columns)
-    inputs = 2 * v + _tile.ROWS
+    v, rng = lanes(dtype), np.random.default_rng(columns)
+    inputs = 2 * v + ROWS
     x, dx = rng.standard_normal((2, 1, inputs)).astype(dtype)
     w = rng.standard_normal((inputs, columns)).astype(dtype)
     d = rng.standard_normal((1, columns)).astype(dtype)
@@ -283,7 +295,7 @@ def test_row_backward_and_weight_gradient(dtype, columns, add):
     # Both nodes in one buffer, behind the row of zeros from which sums start.
     work = np.r_[np.zeros(v, dtype=dtype), panels(d, rows), panels(dx, rows)]
     x_at = v + n * rows * v
-    called(matmul.row_backward)(
+    called(products.row_backward)(
         work, v, rows * v, n, v, panels(w, inputs), 0, inputs, work, x_at, add
     )
     tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype] * 10}
@@ -291,9 +303,9 @@ def test_row_backward_and_weight_gradient(dtype, columns, add):
     np.testing.assert_allclose(got[:1], add * dx + d @ w.T, **tolerance)
     assert (got[1:] == 0).all()
 
-    i0, high = _tile.ROWS, 2 * _tile.ROWS
+    i0, high = ROWS, 2 * ROWS
     g = np.full(n * high * v, 7.0, dtype=dtype)
-    called(matmul.row_weight_gradient)(
+    called(products.row_weight_gradient)(
         panels(x, rows), 0, rows * v, i0, i0 + high, v, panels(d, rows), 0, n, g, high * v
     )
     expected = np.outer(x[0, i0 : i0 + high], d[0])
@@ -302,7 +314,7 @@ def test_row_backward_and_weight_gradient(dtype, columns, add):
 
 @pytest.mark.uncompiled
 def test_panels_at_once_covers_and_leaves_no_single_panel_behind_three():
-    panels_at_once = called(matmul.panels_at_once)
+    panels_at_once = called(products.panels_at_once)
     for total in range(1, 40):
         taken, left = [], total
         while left:
@@ -315,30 +327,30 @@ def test_panels_at_once_covers_and_leaves_no_single_panel_behind_three():
 @pytest.mark.uncompiled
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_column_sums(dtype):
-    rng, v = np.random.default_rng(0), _tile.lanes(dtype)
+    rng, v = np.random.default_rng(0), lanes(dtype)
     d = rng.standard_normal((12, v)).astype(dtype)
     sums = np.full(v, 3, dtype=dtype)
-    called(matmul.column_sums)(d.ravel(), v, sums)
+    called(products.column_sums)(d.ravel(), v, sums)
     np.testing.assert_allclose(sums, d.sum(axis=0), rtol=TOLERANCE[dtype] * 10)
 
 
 @pytest.mark.uncompiled
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gather_and_scatter_rows(dtype):
-    v, rng = _tile.lanes(dtype), np.random.default_rng(0)
+    v, rng = lanes(dtype), np.random.default_rng(0)
     x, w = rng.standard_normal(9).astype(dtype), rng.standard_normal((6, v)).astype(dtype)
     indices = np.array([0, 5, 1, 1, 4, 2, 3, 0, 5], dtype=np.int32)
     begin, end = 1, 8
     dense = np.zeros(6, dtype=dtype)
     np.add.at(dense, indices[begin:end], x[begin:end])
     tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype] * 10}
-    for gather in (called(_tile.gather_rows), _tile._gather_twin):
+    for gather in (called(moves.gather_rows), moves._gather_twin):
         z = np.ones(3 * v, dtype=dtype)
         gather(x, indices, begin, end, np.r_[w[:1].ravel(), w.ravel()], v, z, v)
         np.testing.assert_allclose(z[v : 2 * v], 1 + dense @ w, **tolerance)
         assert (z[:v] == 1).all()
         assert (z[2 * v :] == 1).all()
-    for scatter in (called(_tile.scatter_rows), _tile._scatter_twin):
+    for scatter in (called(moves.scatter_rows), moves._scatter_twin):
         g = np.ones(8 * v, dtype=dtype)
         scatter(x, indices, begin, end, w.ravel(), 2 * v, g, v)
         expected = np.ones((8, v))
@@ -349,7 +361,7 @@ def test_gather_and_scatter_rows(dtype):
 @pytest.mark.uncompiled
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_transposed_copy(dtype):
-    v = _tile.lanes(dtype)
+    v = lanes(dtype)
     fan_in, columns, rng = 2 * v, v + 4, np.random.default_rng(0)
     w = rng.standard_normal((fan_in, columns)).astype(dtype)
     flat = panels(w, fan_in)
@@ -382,8 +394,9 @@ def test_update_touches_its_run_alone(name):
     params, state = np.ones(p), np.ones(row.slots * p)
     hyper = np.zeros(optimizers.HYPER)
     settings = np.array([float(value) for value in row.settings.values()])
-    called(optimizers.prepare)(row.code, 0.1, settings, 1.0, hyper)
-    called(optimizers.update)(row.code, params[at : at + n], np.full(n, 2.0), state, at, p, hyper)
+    called(optimizers.prepare)(row.code, np.array([0.1, 0.0]), settings, 1.0, hyper)
+    weights = Weights(params, state, np.empty(0), p)
+    called(optimizers.update)(row.code, weights, at, np.full(n, 2.0), np.ones(3), hyper)
     untouched = np.r_[:at, at + n : p]
     assert (params[untouched] == 1).all()
     for slot in state.reshape(row.slots, p):
@@ -396,8 +409,10 @@ def test_update_touches_its_run_alone(name):
 def test_a_moment_without_gradient_fades_to_zero_before_it_is_denormal(dtype):
     params, state, hyper = np.ones(3, dtype), np.zeros(6, dtype), np.zeros(optimizers.HYPER, dtype)
     state[:3] = dtype(1e3) * np.finfo(dtype).tiny, 1e-3, np.nan
-    called(optimizers.prepare)(ADAM, 0.1, np.array([0.9, 0.999, 1e-8]), 1.0, hyper)
-    called(optimizers.update)(ADAM, params, np.zeros(3, dtype), state, 0, 3, hyper)
+    settings = np.array([0.9, 0.999, 1e-8])
+    called(optimizers.prepare)(ADAM, np.array([0.1, 0.0]), settings, 1.0, hyper)
+    weights = Weights(params, state, np.empty(0, dtype), 3)
+    called(optimizers.update)(ADAM, weights, 0, np.zeros(3, dtype), np.ones(3), hyper)
     assert state[0] == 0
     assert state[1] == pytest.approx(9e-4)
     assert np.isnan(state[2]), "NaN keeps its meaning"
@@ -405,5 +420,13 @@ def test_a_moment_without_gradient_fades_to_zero_before_it_is_denormal(dtype):
 
 
 def test_layout_tables_name_each_column_once():
-    for columns in (HEAD, NODE_COLUMNS, OP_COLUMNS, RATES, TASK_COLUMNS):
+    for columns in (
+        HEAD,
+        NODE_COLUMNS,
+        OP_COLUMNS,
+        REPORT,
+        TASK_COLUMNS,
+        STEP_COLUMNS,
+        GROUP_COLUMNS,
+    ):
         assert len(set(columns)) == len(columns)

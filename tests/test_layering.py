@@ -26,7 +26,7 @@ ORDER = (
     "nbnet.kernels.losses",
     "nbnet.kernels.optimizers",
     "nbnet.kernels.ops",
-    "nbnet.kernels.step",
+    "nbnet.kernels.entry",
     "nbnet.kernels.threads",
     "nbnet.nodes",
     "nbnet.plan",
@@ -109,7 +109,7 @@ def inside():
         "os",
         "nbnet",
         "nbnet.graph",
-        "nbnet.kernels.step",
+        "nbnet.kernels.entry",
         "nbnet.plan",
         "llvmlite",
     }

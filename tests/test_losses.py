@@ -172,7 +172,7 @@ def test_row_is_complete(loss):
     assert row.name == loss
     assert row.y_low < row.y_high
     assert [other.name for other in LOSSES.values() if other.code == row.code] == [loss]
-    assert set(SETTINGS.get(loss, {})) == ({row.setting.name} if row.setting else set())
+    assert set(SETTINGS.get(loss, {})) == {setting.name for setting in row.settings}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -507,7 +507,7 @@ def test_the_baseline_is_the_best_constant(loss, settings):
     n_outputs = len(best)
     net, _, _, params = reader(n_outputs)
     X = np.zeros((len(y), n_outputs))
-    (bias,) = (block.bias for block in net.blocks)
+    bias = net.parameters[-1].place
 
     def at(constant):
         params[bias] = constant

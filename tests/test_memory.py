@@ -8,8 +8,9 @@ import pytest
 
 import nbnet
 from nbnet import graph
+from nbnet.graph.network import Network
+from nbnet.graph.session import Session
 from nbnet.kernels import threads
-from nbnet.network import Network, Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -85,7 +86,7 @@ def test_an_epoch_allocates_nothing_that_grows_with_the_data(n_threads, monkeypa
     monkeypatch.setattr(threads, "thread_limit", lambda: n_threads)
     X, y = data(np.float32)
     network = Network(graph.mlp(I, [("relu", 100)], 1))
-    trainer = Trainer(
+    trainer = Session(
         network, network.init(0, np.float32), X, y, loss="half_squared_error", batch_size=500
     )
     order = np.arange(N)

@@ -7,9 +7,9 @@ import pytest
 from scipy import sparse
 
 from nbnet import graph as g
+from nbnet.graph.network import Network
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
-from nbnet.network import Network
 from problems import (
     DTYPES,
     HIDDEN,
@@ -28,32 +28,34 @@ from problems import (
 
 
 @tiny
-def test_blocks_follow_one_another():
+def test_parameters_follow_one_another():
     """W0, b0, W1, b1, ...; a maxout unit has a column for each piece."""
     x = g.input(8, name="x")
     h = g.maxout(g.relu(g.dense(x, 5, name="first")), 3, pieces=4, name="second")
     net = Network(g.dense(h, 2, name="third"))
     assert (net.n_features, net.n_outputs, net.n_params) == (8, 2, 40 + 5 + 60 + 12 + 6 + 2)
-    assert [block.name for block in net.blocks] == ["first", "second", "third"]
-    assert [(b.fan_in, b.columns) for b in net.blocks] == [(8, 5), (5, 12), (3, 2)]
-    assert [b.weights for b in net.blocks] == [slice(0, 40), slice(45, 105), slice(117, 123)]
-    assert [b.bias for b in net.blocks] == [slice(40, 45), slice(105, 117), slice(123, 125)]
+    names = ["first weights", "first bias", "second weights", "second bias"]
+    assert [p.name for p in net.parameters] == [*names, "third weights", "third bias"]
+    assert [p.shape for p in net.parameters] == [(8, 5), (5,), (5, 12), (12,), (3, 2), (2,)]
+    assert [p.start for p in net.parameters] == [0, 40, 45, 105, 117, 123]
+    assert [p.group for p in net.parameters] == ["weights", "biases"] * 3
 
 
 @tiny
-def test_blocks_are_in_topological_order():
+def test_parameters_are_in_topological_order():
     x = g.input(3, name="x")
     output = g.dense(g.dense(x, 2, name="a"), 2, name="b")
     net = Network(g.add(g.dense(x, 2, name="c"), output))
-    names = [block.name for block in net.blocks]
+    names = [p.owner for p in net.parameters if p.role == "bias"]
     assert sorted(names) == ["a", "b", "c"]
     assert names.index("a") < names.index("b")
 
 
 @tiny
-def test_blocks_without_a_name_get_one():
+def test_owners_without_a_name_get_one():
     x = g.input(3)
-    names = [block.name for block in Network(g.dense(g.maxout(g.dense(x, 2), 2), 1)).blocks]
+    net = Network(g.dense(g.maxout(g.dense(x, 2), 2), 1))
+    names = [p.owner for p in net.parameters]
     assert len(set(names)) == 3
     assert all(isinstance(name, str) and name for name in names)
 
@@ -225,10 +227,8 @@ def test_describe_names_every_op_block_and_buffer():
         ("narrow_dense", "scores"),  # two units
     ):
         assert mentions(op, name)
-    for block in net.blocks:
-        shape = rf"\({block.fan_in}, {block.columns}\)"
-        assert mentions(block.name, shape, block.weights.start)
-        assert mentions(block.name, rf"\({block.columns},\)", block.bias.start)
+    for p in net.parameters:
+        assert mentions(p.name, re.escape(str(p.shape)), p.start)
     for name, width in (
         ("features", 8),
         ("affine", 5),

@@ -1,4 +1,4 @@
-"""Trainer and one contract for every row of OPTIMIZERS: the same steps as the naive twin makes."""
+"""Session and one contract for every row of OPTIMIZERS: the same steps as the naive twin makes."""
 
 import hashlib
 import os
@@ -15,9 +15,10 @@ from scipy.sparse import csr_matrix
 
 import naive
 from nbnet import graph as g
+from nbnet.graph.network import Network
+from nbnet.graph.session import Session
 from nbnet.kernels.losses import LOSSES
-from nbnet.kernels.optimizers import OPTIMIZERS
-from nbnet.network import Network, Trainer
+from nbnet.kernels.optimizers import OPTIMIZERS, Group
 from problems import (
     CSR,
     DTYPES,
@@ -45,8 +46,7 @@ SETTINGS = {
     "sgd": [{"momentum": 0.5, "nesterov": False}, {"momentum": 0.0}, {"nesterov": True}],
     "adam": [{"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3}],
 }
-STEPPING = [name for name in OPTIMIZERS if name != "gradient"]
-CASES = [(name, {}) for name in STEPPING] + [
+CASES = [(name, {}) for name in OPTIMIZERS] + [
     (name, settings) for name, each in SETTINGS.items() for settings in each
 ]
 
@@ -59,7 +59,7 @@ def check(
     net, twin, params, X, y, w = problem(output, loss, n_rows, dtype=dtype, weighted=weighted)
     if sparse:
         X = sparse_rows(n_rows, net.n_features, np.random.default_rng(3), dtype)
-    trainer = Trainer(
+    trainer = Session(
         net, params, X, y, w, loss=loss, optimizer=optimizer, batch_size=batch_size, alpha=alpha,
         **settings, **settings_of(loss),
     )  # fmt: skip
@@ -113,7 +113,7 @@ def test_every_optimizer_and_batch(optimizer, settings, batch_size, dtype):
     check(mlp(7, (17, 3), 5, "tanh"), 130, 3, batch_size, optimizer, settings, dtype=dtype)
 
 
-@pytest.mark.parametrize("optimizer", STEPPING)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("widths", [(), (1,), (37,), (90, 37), (3, 7, 17), (7, 5, 3, 2)])
 def test_every_depth_and_width(widths, optimizer):
     check(mlp(17, widths, 3, "softplus"), 100, 3, 33, optimizer, {})
@@ -124,7 +124,7 @@ def test_every_activation(activation):
     check(mlp(7, (17, 5), 3, activation), 100, 3, 33, "adam", {}, tolerance=1e-9)
 
 
-@pytest.mark.parametrize("optimizer", STEPPING)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss(loss, optimizer):
     output = mlp(7, (17,), n_raw(loss, 3), "tanh")
@@ -132,7 +132,7 @@ def test_every_loss(loss, optimizer):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", STEPPING)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_sparse_rows(optimizer, dtype):
     check(mlp(37, (17,), 3, "tanh"), 100, 3, 33, optimizer, {}, dtype=dtype, sparse=True)
 
@@ -144,7 +144,7 @@ def test_sparse_rows_of_every_kind_train_as_dense_ones(variant):
     X = CSR[variant](sparse_rows(60, 17, np.random.default_rng(0)))
     order = np.random.default_rng(1).permutation(60)
     options = {"loss": loss, "optimizer": "adam", "batch_size": 25, "alpha": 0.1}
-    sparse, dense = (Trainer(net, params, rows, y, **options) for rows in (X, X.toarray()))
+    sparse, dense = (Session(net, params, rows, y, **options) for rows in (X, X.toarray()))
     for _ in range(3):
         assert sparse.epoch(order, 0.02) == pytest.approx(dense.epoch(order, 0.02), rel=1e-12)
     assert_close(sparse.params, dense.params)
@@ -169,7 +169,7 @@ def test_golden_curve_of_a_maxout_network():
         mlp(4, (11, 6), 3, "maxout", pieces=3), loss, 90, weighted=False
     )
     y = np.digitize(X[:, 0] * X[:, 1] - X[:, 2], [-0.7, 0.7]).astype(np.float64)[:, None]
-    trainer = Trainer(net, params, X, y, loss=loss, optimizer="adam", batch_size=20, alpha=1e-3)
+    trainer = Session(net, params, X, y, loss=loss, optimizer="adam", batch_size=20, alpha=1e-3)
     slots, step, rng = None, 0, np.random.default_rng(0)
     actual, expected = [], []
     for _ in range(30):
@@ -190,29 +190,92 @@ def test_golden_curve_of_a_maxout_network():
 @tiny
 @pytest.mark.parametrize("rows_at_once", [4, 8, 11, 64])
 def test_the_gradient_of_all_rows_is_collected(rows_at_once, monkeypatch):
-    monkeypatch.setattr("nbnet.network._ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr("nbnet.graph.session.ROWS_AT_ONCE", rows_at_once)
     net, twin, params, X, y, w = problem(mlp(3, (5,), 2, "tanh"), LOSS, 11)
-    options = OPTIONS | {"optimizer": "gradient", "batch_size": None}
-    trainer = Trainer(net, params, X, y, w, **options)
-    loss = trainer.epoch(np.random.default_rng(0).permutation(11), 0.05)
+    session = Session(net, params, X, y, w, loss=LOSS, alpha=0.1, optimizer=None)
+    order = np.random.default_rng(0).permutation(11)
     value, expected = twin.loss_and_gradient(params, X, y, loss=LOSS, alpha=0.1, sample_weight=w)
-    assert_close(loss, value)
-    assert_close(trainer.slots, expected[None, :])
-    np.testing.assert_array_equal(trainer.params, params)
+    for _ in range(2):
+        loss, gradient = session.gradient(order=order)
+        assert_close(loss, value)
+        assert_close(gradient, expected)
+    np.testing.assert_array_equal(session.params, params)
 
 
 @tiny
-@pytest.mark.parametrize("optimizer", STEPPING)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_gradient_and_its_application_are_a_step(optimizer, dtype):
+    """Bitwise: both halves of phase 2, in one process or in two."""
+    net, _, params, X, y, w = problem(mlp(3, (9, 4), 2, "tanh"), LOSS, 11, dtype=dtype)
+    together = Session(
+        net, params, X, y, w, **(OPTIONS | {"optimizer": optimizer, "batch_size": None})
+    )
+    updating = Session(
+        net, params, X, y, w, **(OPTIONS | {"optimizer": optimizer, "batch_size": None})
+    )
+    looking = Session(net, params, X, y, w, loss=LOSS, alpha=0.1, optimizer=None)
+    for learning_rate in (0.05, 0.02, 0.01):
+        step = np.array([learning_rate, 0.3])
+        loss = together.epoch(np.arange(11), step[np.newaxis])
+        other, gradient = looking.gradient(updating.params)
+        updating.apply(gradient, step)
+        assert loss == other
+        assert updating.step == together.step
+        np.testing.assert_array_equal(updating.params, together.params)
+        np.testing.assert_array_equal(updating.slots, together.slots)
+
+
+@tiny
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_steps_of_an_epoch_have_their_own_learning_rate_and_decay(optimizer):
+    """Weight decay is decoupled, and biases go free."""
+    net, twin, params, X, y, w = problem(mlp(3, (5,), 2, "tanh"), LOSS, 11)
+    session = Session(net, params, X, y, w, **(OPTIONS | {"optimizer": optimizer}))
+    steps = np.array([[0.05, 0.0], [0.02, 0.5], [0.1, 0.25]])
+    session.epoch(np.arange(11), steps)
+    decayed = np.zeros(net.n_params)
+    for p in net.parameters:
+        decayed[p.place] = p.group == "weights"
+    slots = np.zeros((OPTIMIZERS[optimizer].slots, net.n_params))
+    batches = zip(steps, np.split(np.arange(11), [4, 8]), strict=True)
+    for t, ((learning_rate, decay), rows) in enumerate(batches, start=1):
+        before = params
+        params = params * (1 - learning_rate * decay * decayed)
+        _, gradient = twin.loss_and_gradient(
+            before, X[rows], y[rows], loss=LOSS, alpha=0.1, sample_weight=w[rows]
+        )
+        params = naive.OPTIMIZERS[optimizer](params, gradient, slots, t, learning_rate, naive.HYPER)
+    assert_close(session.params, params)
+
+
+@tiny
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_group_has_its_own_learning_rate(optimizer):
+    net, _, params, X, y, w = problem(mlp(3, (5,), 2, "tanh"), LOSS, 11)
+    options = OPTIONS | {"optimizer": optimizer, "batch_size": None}
+    plain = Session(net, params, X, y, w, **options)
+    slow = Session(net, params, X, y, w, groups={"biases": Group(0.1, 0.0, 0.0)}, **options)
+    for session in (plain, slow):
+        session.epoch(np.arange(11), 0.05)
+    for p in net.parameters:
+        moved = plain.params[p.place] - params[p.place]
+        factor = 0.1 if p.group == "biases" else 1.0
+        assert_close(slow.params[p.place] - params[p.place], factor * moved, 1e-9)
+
+
+@tiny
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_batch_larger_than_the_buffers_is_taken_in_parts(optimizer, sparse, monkeypatch):
     net, _, params, X, y, w = problem(mlp(3, (5, 4), 2, "tanh"), LOSS, 29)
     X = csr_matrix(X) if sparse else X
     order = np.random.default_rng(0).permutation(29)
     options = OPTIONS | {"optimizer": optimizer, "batch_size": 21}
-    whole = Trainer(net, params, X, y, w, **options)
+    whole = Session(net, params, X, y, w, **options)
     expected = [whole.epoch(order, 0.05) for _ in range(3)]
-    monkeypatch.setattr("nbnet.network._ROWS_AT_ONCE", 8)
-    parts = Trainer(net, params, X, y, w, **options)
+    monkeypatch.setattr("nbnet.graph.session.ROWS_AT_ONCE", 8)
+    parts = Session(net, params, X, y, w, **options)
     assert parts.plan.rows < whole.plan.rows
     np.testing.assert_allclose([parts.epoch(order, 0.05) for _ in range(3)], expected, rtol=1e-12)
     assert_close(parts.params, whole.params)
@@ -224,18 +287,18 @@ def test_a_batch_larger_than_the_buffers_is_taken_in_parts(optimizer, sparse, mo
 
 
 @tiny
-@pytest.mark.parametrize("optimizer", STEPPING)
-def test_two_trainers_in_sequence_are_one(optimizer):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_two_sessions_in_sequence_are_one(optimizer):
     """Parameters, slots and step are all there is to go on from."""
     net, _, params, X, y, w = problem(mlp(3, (5,), 2, "tanh"), LOSS, 11)
     options = OPTIONS | {"optimizer": optimizer}
     rng = np.random.default_rng(0)
     orders = [rng.permutation(11) for _ in range(4)]
-    one = Trainer(net, params, X, y, w, **options)
+    one = Session(net, params, X, y, w, **options)
     losses = [one.epoch(order, 0.05) for order in orders]
-    first = Trainer(net, params, X, y, w, **options)
+    first = Session(net, params, X, y, w, **options)
     again = [first.epoch(order, 0.05) for order in orders[:2]]
-    second = Trainer(net, first.params, X, y, w, slots=first.slots, step=first.step, **options)
+    second = Session(net, first.params, X, y, w, slots=first.slots, step=first.step, **options)
     again += [second.epoch(order, 0.05) for order in orders[2:]]
     assert again == losses
     assert second.step == one.step == 12
@@ -248,7 +311,7 @@ def test_an_order_may_leave_rows_out_and_repeat_others():
     net, twin, params, X, y, w = problem(mlp(3, (5,), 2, "tanh"), LOSS, 11)
     for order in ([3], [10, 0], [5, 5, 5, 5, 5], np.arange(2, 9), np.tile(np.arange(11), 3)):
         order = np.array(order, dtype=np.int64)
-        trainer = Trainer(net, params, X, y, np.maximum(w, 0.5), **OPTIONS)
+        trainer = Session(net, params, X, y, np.maximum(w, 0.5), **OPTIONS)
         actual = trainer.epoch(order, 0.05)
         expected, expected_params, _, step = naive.train(
             twin, params, X, y, order, learning_rate=0.05, sample_weight=np.maximum(w, 0.5),
@@ -262,14 +325,14 @@ def test_an_order_may_leave_rows_out_and_repeat_others():
 @tiny
 def test_an_empty_order_is_no_step():
     net, _, params, X, y, _ = problem(mlp(3, (5,), 2, "tanh"), LOSS, 5, weighted=False)
-    trainer = Trainer(net, params, X, y, **OPTIONS)
+    trainer = Session(net, params, X, y, **OPTIONS)
     assert trainer.epoch(np.empty(0, dtype=np.int64), 0.05) == 0.0
     assert trainer.step == 0
     np.testing.assert_array_equal(trainer.params, params)
 
 
 @tiny
-@pytest.mark.parametrize("optimizer", STEPPING)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_batches_without_weight_are_passed_over(optimizer):
     """As if their rows had not been in the order at all."""
     net, _, params, X, y, _ = problem(mlp(3, (5,), 2, "tanh"), LOSS, 16, weighted=False)
@@ -278,8 +341,8 @@ def test_batches_without_weight_are_passed_over(optimizer):
     w[12] = 0.0
     options = OPTIONS | {"optimizer": optimizer}
     rows = np.arange(16)
-    with_them = Trainer(net, params, X, y, w, **options)
-    without = Trainer(net, params, X, y, w, **options)
+    with_them = Session(net, params, X, y, w, **options)
+    without = Session(net, params, X, y, w, **options)
     for _ in range(2):
         expected = without.epoch(np.delete(rows, np.s_[4:8]), 0.05)
         assert with_them.epoch(rows, 0.05) == pytest.approx(expected, rel=1e-14)
@@ -293,13 +356,13 @@ def test_batches_without_weight_are_passed_over(optimizer):
 @tiny
 def test_the_loss_is_measured_before_each_update_and_averaged_over_rows():
     net, _, params, X, y, _ = problem(mlp(3, (5,), 2, "tanh"), LOSS, 10, weighted=False)
-    trainer = Trainer(net, params, X, y, **OPTIONS)
+    trainer = Session(net, params, X, y, **OPTIONS)
     losses = []
     for batch in (np.arange(4), np.arange(4, 8), np.arange(8, 10)):
         value, _ = net.loss_and_gradient(trainer.params, X[batch], y[batch], loss=LOSS, alpha=0.1)
         losses.append(value)
         assert trainer.epoch(batch, 0.05) == pytest.approx(value, rel=1e-13)
-    whole = Trainer(net, params, X, y, **OPTIONS)
+    whole = Session(net, params, X, y, **OPTIONS)
     mean = np.average(losses, weights=[4, 4, 2])
     assert whole.epoch(np.arange(10), 0.05) == pytest.approx(mean, rel=1e-13)
     np.testing.assert_array_equal(whole.params, trainer.params)
@@ -308,7 +371,7 @@ def test_the_loss_is_measured_before_each_update_and_averaged_over_rows():
 @tiny
 @overflows
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", STEPPING)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e38])
 def test_a_loss_that_is_not_finite_ends_the_epoch_before_its_update(bad, optimizer, dtype):
     net, _, params, X, y, _ = problem(
@@ -317,12 +380,12 @@ def test_a_loss_that_is_not_finite_ends_the_epoch_before_its_update(bad, optimiz
     X = X.copy()
     X[6] = np.where(params[:6:2] > 0, bad, -bad)  # the first output of row 6 is beyond exp
     options = OPTIONS | {"optimizer": optimizer, "loss": "half_poisson_deviance"}
-    trainer = Trainer(net, params, X, y, **options)
+    trainer = Session(net, params, X, y, **options)
     value = trainer.epoch(np.arange(12), 0.01)
     assert isinstance(value, float)
     assert not np.isfinite(value)
     assert trainer.step == 1
-    until = Trainer(net, params, X, y, **options)
+    until = Session(net, params, X, y, **options)
     until.epoch(np.arange(4), 0.01)
     np.testing.assert_array_equal(trainer.params, until.params)
     np.testing.assert_array_equal(trainer.slots, until.slots)
@@ -338,7 +401,7 @@ def test_forward_with_the_current_parameters(dtype):
     net, _, params, X, y, _ = problem(
         mlp(3, (5,), 2, "maxout"), LOSS, 11, dtype=dtype, weighted=False
     )
-    trainer = Trainer(net, params, X, y, **OPTIONS)
+    trainer = Session(net, params, X, y, **OPTIONS)
     for _ in range(2):
         np.testing.assert_array_equal(trainer.forward(X), net.forward(trainer.params, X))
         trainer.epoch(np.arange(11), 0.05)
@@ -352,7 +415,7 @@ def test_forward_with_the_current_parameters(dtype):
 def test_forward_of_sparse_rows_after_dense_ones_and_the_other_way_round():
     net, _, params, X, y, _ = problem(mlp(5, (4,), 2, "tanh"), LOSS, 11, weighted=False)
     for rows, others in ((X, csr_matrix(X)), (csr_matrix(X), X)):
-        trainer = Trainer(net, params, rows, y, **OPTIONS)
+        trainer = Session(net, params, rows, y, **OPTIONS)
         trainer.epoch(np.arange(11), 0.05)
         assert_close(trainer.forward(others), net.forward(trainer.params, rows))
 
@@ -362,7 +425,7 @@ def test_what_goes_in_and_out_is_copied():
     net, _, params, X, y, w = problem(mlp(3, (5,), 2, "tanh"), LOSS, 11)
     given = [params, X, y, w, np.zeros((2, net.n_params))]
     copies = [array.copy() for array in given]
-    trainer = Trainer(net, params, X, y, w, slots=given[-1], **OPTIONS)
+    trainer = Session(net, params, X, y, w, slots=given[-1], **OPTIONS)
     out = [trainer.params, trainer.slots]
     before = [array.copy() for array in out]
     trainer.epoch(np.arange(11), 0.05)
@@ -376,11 +439,11 @@ def test_what_goes_in_and_out_is_copied():
 @tiny
 def test_read_only_and_strided_arrays():
     net, _, params, X, y, w = problem(mlp(3, (5,), 2, "tanh"), LOSS, 11)
-    expected = Trainer(net, params, X, y, w, **OPTIONS)
+    expected = Session(net, params, X, y, w, **OPTIONS)
     strided = [np.repeat(array, 2, axis=0)[::2] for array in (params, X, y, w)]
     for array in strided:
         array.flags.writeable = False
-    actual = Trainer(net, *strided, **OPTIONS)
+    actual = Session(net, *strided, **OPTIONS)
     order = np.arange(22)[::2] % 11
     order.flags.writeable = False
     assert actual.epoch(order, 0.05) == expected.epoch(order.copy(), 0.05)
@@ -394,7 +457,8 @@ import hashlib
 import numpy as np
 from scipy import sparse
 from nbnet import graph as g
-from nbnet.network import Network, Trainer
+from nbnet.graph.network import Network
+from nbnet.graph.session import Session
 
 digest = hashlib.sha256()
 for dtype in (np.float32, np.float64):
@@ -411,7 +475,7 @@ for dtype in (np.float32, np.float64):
         if kind == "sparse":
             X = sparse.csr_matrix(X * (rng.random(X.shape) < 0.1))
         for optimizer in ("adam", "sgd"):
-            trainer = Trainer(net, net.init(0, dtype=dtype), X, y, w, optimizer=optimizer,
+            trainer = Session(net, net.init(0, dtype=dtype), X, y, w, optimizer=optimizer,
                               loss="softmax_cross_entropy", batch_size=batch, alpha=0.01)
             losses = [trainer.epoch(rng.permutation(rows), 0.01) for _ in range(2)]
             digest.update(np.array(losses).tobytes())
@@ -460,7 +524,7 @@ def test_ctrl_c_ends_an_epoch_and_leaves_usable_parameters():
     y = rng.standard_normal((1000, 1)).astype(np.float32)
     net = Network(mlp(300, (500, 500), 1, "relu"))
     params = net.init(0, dtype=np.float32)
-    trainer = Trainer(net, params, X, y, loss=LOSS, optimizer="sgd", batch_size=200, alpha=0.0)
+    trainer = Session(net, params, X, y, loss=LOSS, optimizer="sgd", batch_size=200, alpha=0.0)
     trainer.epoch(np.arange(200), 1e-4)  # compiled by now
     order = np.tile(np.arange(1000), 3000)  # some minutes' work
     pressed = []
@@ -505,13 +569,13 @@ def small():
 )
 def test_wrong_options(small, option, value, match):
     with pytest.raises(ValueError, match=match):
-        Trainer(*small, **(OPTIONS | {option: value}))
+        Session(*small, **(OPTIONS | {option: value}))
 
 
 @tiny
 def test_settings_of_another_optimizer(small):
     with pytest.raises(TypeError, match=r"adam.*beta_1.*momentum"):
-        Trainer(*small, **OPTIONS, momentum=0.5)
+        Session(*small, **OPTIONS, momentum=0.5)
 
 
 @tiny
@@ -530,7 +594,7 @@ def test_settings_of_another_optimizer(small):
 def test_wrong_arrays(small, position, value, match):
     small[position] = value
     with pytest.raises(ValueError, match=match):
-        Trainer(*small, **OPTIONS)
+        Session(*small, **OPTIONS)
 
 
 @tiny
@@ -538,18 +602,18 @@ def test_wrong_arrays(small, position, value, match):
 def test_targets_outside_the_range(small, loss):
     row = LOSSES[loss]
     small[3] = np.ones((5, n_targets(loss, 2)))
-    Trainer(*small, **(OPTIONS | {"loss": loss}))
+    Session(*small, **(OPTIONS | {"loss": loss}))
     high = n_classes(loss, 2) - 1 if row.integer_targets else row.y_high
     for wrong in (row.y_low - 1.0, high + 1.0):
         small[3][-1, -1] = wrong
         with pytest.raises(ValueError, match=f"y.*{loss}"):
-            Trainer(*small, **(OPTIONS | {"loss": loss}))
+            Session(*small, **(OPTIONS | {"loss": loss}))
 
 
 @tiny
 @pytest.mark.parametrize("order", [[0, 5], [-1], [0, 1, 10**12]])
 def test_rows_that_do_not_exist(small, order):
-    trainer = Trainer(*small, **OPTIONS)
+    trainer = Session(*small, **OPTIONS)
     with pytest.raises(ValueError, match=r"order.*\[0, 4\]"):
         trainer.epoch(np.array(order), 0.1)
     np.testing.assert_array_equal(trainer.params, small[1])

@@ -42,7 +42,7 @@ def test_import_is_next_to_nothing(run_python):
 
 def test_nothing_is_compiled_before_fit(run_python):
     compiled, added = json.loads(run_python("-c", USE))
-    assert "nbnet.kernels.step" in added
+    assert "nbnet.kernels.entry" in added
     assert compiled == []
     roots = {module.split(".")[0] for module in added} - sys.stdlib_module_names
     scientific = {"numba", "llvmlite", "numpy", "scipy", "sklearn", "joblib", "threadpoolctl"}

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 
 import naive
 from nbnet import graph as g
-from problems import assert_close, build, mlp
+from problems import affine, assert_close, build, mlp
 from test_random_graphs import moderate, outputs
 
 VIEWS = ["forward", "backward", "training"]
@@ -115,7 +115,7 @@ def test_forward_shows_each_node_and_edge_once(output):
     net = g.Network(output)
     boxes, arrows = read(net, "forward")
     assert Counter((source, target) for source, target, _ in arrows) == edges(net)
-    blocks = iter(net.blocks)
+    pairs = iter(affine(net))
     assert len(boxes) == len(net.nodes)
     for node, (title, *lines) in zip(net.nodes, boxes, strict=True):
         assert title == (node.name or node.activation or node.op)
@@ -123,9 +123,9 @@ def test_forward_shows_each_node_and_edge_once(output):
         if node.name:
             assert lines[0].startswith(node.activation or node.op)
         if node.op in ("dense", "maxout"):
-            block = next(blocks)
-            assert lines[1] == f"W ({block.fan_in}, {block.columns}), b ({block.columns},)"
-            assert lines[2] == f"{(block.fan_in + 1) * block.columns:,} parameters"
+            (fan_in, columns), bias = (p.shape for p in next(pairs))
+            assert lines[1] == f"W ({fan_in}, {columns}), b {bias}"
+            assert lines[2] == f"{(fan_in + 1) * columns:,} parameters"
         else:
             assert len(lines) == 1
 
@@ -195,7 +195,10 @@ class Formulas:
         if weights := re.fullmatch(r"([GM]) (W⁽.+⁾)ᵀ", label):
             return (G if weights[1] == "G" else self.routed(i)) @ self.matrix(weights[2]).T
         if slope := re.fullmatch(r"G ⊙ (\w+)′\((.+)\)", label):
-            z, a = self.values[self.symbols[slope[2]]], self.net.nodes[i].negative_slope
+            z, a = (
+                self.values[self.symbols[slope[2]]],
+                self.net.nodes[i].numbers.get("negative_slope"),
+            )
             return G * naive.ACTIVATIONS[slope[1]][1](z, a)
         return G * self.values[self.symbols[re.fullmatch("G ⊙ (.+)", label)[1]]]
 
@@ -230,7 +233,7 @@ def test_backward_labels_are_the_gradients(output):
         assert sums == ([f"gradients of {len(paths)} paths are summed"] if len(paths) > 1 else [])
     expected = np.split(
         net.loss_and_gradient(formulas.params, formulas.X, formulas.y)[1],
-        [stop for b in net.blocks for stop in (b.weights.stop, b.bias.stop)],
+        [p.place.stop for p in net.parameters],
     )
     actual = [
         formulas.parameter_gradient(i, line)
@@ -238,7 +241,7 @@ def test_backward_labels_are_the_gradients(output):
         for line in lines
         if line.startswith("∇")
     ]
-    assert len(actual) == 2 * len(net.blocks)
+    assert len(actual) == len(net.parameters)
     for one, other in zip(actual, expected, strict=False):
         assert_close(one.ravel(), other, 1e-11)
 
@@ -291,7 +294,7 @@ def test_two_paths_lead_from_the_cost_to_each_weight_matrix(widths, activation):
     assert titles[-1] == "J"
     for letter, expected in ("W⁽", 2), ("b⁽", 1):
         found = [n for n, title in zip(paths, titles, strict=True) if title.startswith(letter)]
-        assert found == [expected] * len(net.blocks)
+        assert found == [expected] * len(affine(net))
 
 
 @random_graphs
@@ -305,11 +308,11 @@ def test_training_view_of_any_graph(output):
     for title, node in zip(read(net, "backward")[0], net.nodes, strict=False):
         place[node] = titles.index(title[0])
     expected = Counter((place[p], place[node]) for node in net.nodes for p in node.inputs)
-    for k, (node, block) in enumerate(zip(owners, net.blocks, strict=True), start=1):
+    for k, (node, (weights, _)) in enumerate(zip(owners, affine(net), strict=True), start=1):
         number = str(k).translate({v: k for k, v in SUPERSCRIPTS.items()})
         w, b = titles.index(f"W⁽{number}⁾"), titles.index(f"b⁽{number}⁾")
         norm = titles.index(f"‖W⁽{number}⁾‖²")
-        assert boxes[w][1] == f"({block.fan_in}, {block.columns})"
+        assert boxes[w][1] == str(weights.shape)
         expected += Counter([(w, place[node]), (b, place[node]), (w, norm)])
         expected[norm, titles.index("Ω")] += 1
     loss, cost = titles.index("J_MLE"), titles.index("J")
@@ -362,9 +365,9 @@ def test_any_name_is_shown_as_it_is(name):
         symbol = "U⁽¹⁾" if shown == "dense" else shown
         assert [symbol, "x W⁽¹⁾ + b⁽¹⁾", "(N, 3)"] in [box[:3] for box in boxes]
     table = ElementTree.fromstring(f"<div>{net._repr_html_()}</div>").find(".//table/tbody")
-    (row,) = [[cell.text for cell in row] for row in table]
-    assert row[0] == {"": "dense_0", " \n": None}.get(name, shown)
-    assert row[1:] == ["(2, 3)", "(3,)", "9"]
+    rows = [[cell.text for cell in row] for row in table]
+    called = {"": "dense_0", " \n": None}.get(name, shown)
+    assert rows == [[called, "weights", "(2, 3)", "6"], [called, "bias", "(3,)", "3"]]
 
 
 @pytest.mark.parametrize("method", ["to_mermaid", "to_dot", "to_svg"])
@@ -378,14 +381,19 @@ def test_unknown_view(method, view):
         getattr(net, method)(view)
 
 
-def test_notebooks_show_the_forward_view_and_the_blocks():
+def test_notebooks_show_the_forward_view_and_the_parameters():
     net = g.Network(g.mlp(4, [("relu", 3)], 2))
     assert net._repr_svg_() == net.to_svg() == net.to_svg("forward")
     page = ElementTree.fromstring(f"<body>{net._repr_html_()}</body>")
     assert len(page.findall(f".//{SVG}svg")) == 1
     rows = [[cell.text for cell in row] for row in page.findall(".//tbody/tr")]
-    assert rows == [["z1", "(4, 3)", "(3,)", "15"], ["output", "(3, 2)", "(2,)", "8"]]
-    assert page.find(".//summary").text == "P = 23, blocks of parameters: 2"
+    assert rows == [
+        ["z1", "weights", "(4, 3)", "12"],
+        ["z1", "bias", "(3,)", "3"],
+        ["output", "weights", "(3, 2)", "6"],
+        ["output", "bias", "(2,)", "2"],
+    ]
+    assert page.find(".//summary").text == "P = 23, arrays of parameters: 4"
     drawing = net.to_svg("training")
     assert drawing._repr_svg_() == drawing
     assert len(ElementTree.fromstring(drawing._repr_html_()).findall(f".//{SVG}svg")) == 1

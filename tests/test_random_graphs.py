@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 import finite_differences
 import naive
 from nbnet import graph as g
-from nbnet.kernels.machine.vectors import DEPTH
+from nbnet.graph.network import Network
 from nbnet.kernels.activations import ACTIVATIONS
+from nbnet.kernels.entry import BLOCK
+from nbnet.kernels.machine.vectors import DEPTH
 from nbnet.kernels.records import NODE_COLUMNS, OP_COLUMNS, TASK_COLUMNS
-from nbnet.kernels.step import BLOCK
-from nbnet.network import Network
 from problems import (
     DTYPES,
     KINKS,
@@ -321,7 +321,7 @@ def test_whole_panels_without_parameters(graph):
 @tiny
 def test_a_dead_branch_has_no_parameters():
     net, _ = build(dead_branch(g.input(3, name="x")))
-    assert [block.name for block in net.blocks] == ["a", "output"]
+    assert [p.owner for p in net.parameters if p.role == "bias"] == ["a", "output"]
 
 
 @settings(max_examples=60)
@@ -337,12 +337,11 @@ def test_every_place_of_a_plan_lies_in_its_buffer(output, dtype, rows, training,
         assert ends.max(initial=0) <= plan.n_work
     assert plan.panel >= plan.rows * plan.lanes >= rows * plan.lanes
     taken = np.zeros(plan.n_engine + plan.n_mirror, dtype=int)
-    for block, place in zip(plan.blocks, plan.places, strict=True):
-        taken[place["weights"] : place["bias"]] += 1
-        taken[place["bias"] : place["bias"] + place["panels"] * plan.lanes] += 1
-        if place["mirror"] >= 0 and not place["narrow"]:
-            size = -(-block.fan_in // plan.lanes) * place["columns"] * plan.lanes
-            taken[place["mirror"] : place["mirror"] + size] += 1
+    for parameter, place in zip(plan.parameters, plan.places, strict=True):
+        taken[place.at : place.at + place.size(plan.lanes)] += 1
+        if place.mirror >= 0 and not place.narrow:
+            size = -(-parameter.fan_in // plan.lanes) * place.columns * plan.lanes
+            taken[place.mirror : place.mirror + size] += 1
     assert (taken == 1).all()
     for task in plan.tasks:
         columns = dict(zip(TASK_COLUMNS, task, strict=True))

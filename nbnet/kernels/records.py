@@ -7,6 +7,7 @@ them on. ``None`` may not be a field: numba drops a branch on an argument that i
 one on a field.
 """
 
+from numbers import Real
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -152,18 +153,15 @@ class Setting(NamedTuple):
 
     def check(self, value: Any) -> float:
         """Return `value` as a float, or raise an error that names the number."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            try:
-                value = value.__float__()
-            except AttributeError:
-                raise TypeError(f"{self.name} must be a number, got {value!r}") from None
-        value = float(value)
-        if not (self.low < value < self.high or (self.closed and value == self.low)):
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{self.name} must be a number, got {value!r}")
+        number = float(value)
+        if not (self.low < number < self.high or (self.closed and number == self.low)):
             least = ">=" if self.closed else ">"
             raise ValueError(
                 f"{self.name} must be {least} {self.low:g} and < {self.high:g}, got {value!r}"
             )
-        return value
+        return number
 
 
 # --- Records -----------------------------------------------------------------------------------
