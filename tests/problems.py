@@ -15,7 +15,7 @@ from nbnet.kernels.ops import OPS
 
 HIDDEN = [*ACTIVATIONS, "maxout"]
 # The ops of a graph: what a plan makes of one in special cases has its name and a prefix.
-NODE_OPS = sorted({re.sub("^(sparse|narrow|row)_", "", name) for name in OPS} - {"input"})
+NODE_OPS = sorted({re.sub("^((sparse|narrow|row)_)+", "", name) for name in OPS} - {"input"})
 KINKS = {name: row.kinks for name, row in ACTIVATIONS.items()}
 DTYPES = [np.float64, np.float32]
 

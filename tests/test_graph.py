@@ -1,6 +1,7 @@
 """Nodes and graphs: what connects to what, and what is refused."""
 
 import dataclasses
+import inspect
 import pickle
 
 import numpy as np
@@ -200,3 +201,50 @@ def test_exactly_one_input():
 def test_unknown_activation(name):
     with pytest.raises(ValueError, match=f"activation.*relu.*{name}"):
         g.activation(name, g.input(3))
+
+
+# For people -----------------------------------------------------------------------------------
+
+
+def test_nodes_take_plus_and_times():
+    x = g.input(3, name="x")
+    h, k = g.dense(x, 4), g.dense(x, 4)
+    assert (h + k).op == "add"
+    assert (h * k).op == "multiply"
+    assert (h + k).inputs == (h * k).inputs == (h, k)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        h + 1
+    with pytest.raises(TypeError, match="unsupported operand"):
+        2 * h
+    with pytest.raises(ValueError, match=r"add needs nodes of one width, got \[4, 3\]"):
+        h + x
+
+
+def test_a_network_says_what_it_is():
+    x = g.input(8, name="x")
+    h = g.leaky_relu(g.dense(x, 1000, name="z"), 0.2, name="h")
+    net = g.Network(g.dense(g.maxout(h, 4, pieces=3), 2, name="output"))
+    assert repr(net) == "<Network: 8 features, 4 nodes, 2 outputs, 21,022 parameters>"
+    lines = net.summary().splitlines()
+    assert lines[0].split() == ["node", "kind", "reads", "width", "parameters"]
+    assert lines[2].split() == ["x", "input", "8"]
+    assert lines[3].split() == ["z", "dense", "x", "1000", "8,000", "+", "1,000"]
+    assert lines[4].split() == ["h", "leaky_relu", "negative_slope=0.2", "z", "1000"]
+    assert lines[5].split() == ["(3)", "maxout", "pieces=3", "h", "4", "12,000", "+", "12"]
+    assert lines[6].split() == ["output", "dense", "(3)", "2", "8", "+", "2"]
+    assert lines[7] == "P = 21,022"
+    assert repr(g.Network(g.tanh(g.input(1)))) == (
+        "<Network: 1 features, 1 node, 1 outputs, 0 parameters>"
+    )
+
+
+def test_functions_made_from_the_tables():
+    assert {*ACTIVATIONS} <= {*g.__all__} <= {*dir(g)}
+    x = g.input(3)
+    assert g.leaky_relu(x, 0.3, "h").name == g.relu(x, name="h").name == g.relu(x, "h").name == "h"
+    assert "max(0, z)" in g.relu.__doc__
+    assert str(inspect.signature(g.leaky_relu)) == "(x, negative_slope=0.01, name=None)"
+    with pytest.raises(AttributeError, match=r"nbnet\.graph.*rleu"):
+        g.rleu  # noqa: B018
+    with pytest.raises(TypeError, match="slope"):
+        g.relu(x, slope=0.1)

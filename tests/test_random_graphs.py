@@ -328,7 +328,7 @@ def test_a_dead_branch_has_no_parameters():
 @given(outputs(), st.sampled_from(DTYPES), st.integers(1, 70), st.booleans(), st.booleans())
 def test_every_place_of_a_plan_lies_in_its_buffer(output, dtype, rows, training, sparse):
     """Tiles get raw addresses: nothing but the plan keeps them inside."""
-    plan = Network(output)._plan(dtype, rows, training=training, sparse=sparse)
+    plan = Network(output).plan(dtype, rows, training=training, sparse=sparse)
     node_size = dict(zip(NODE_COLUMNS, plan.nodes.T, strict=True))
     for column in ("value", "delta"):
         placed = node_size[column] >= 0

@@ -12,20 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
-from scipy.special import softmax
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import gen_batches
 
-from nbnet.graph.arrays import NO_ORDER, Samples, aligned_zeros, n_targets_of, row_of
 from nbnet.graph.describe import describe
-from nbnet.graph.nodes import Node, topological_order
-from nbnet.graph.parameters import Parameter, parameters_of
-from nbnet.graph.plan import Plan, make_plan
+from nbnet.graph.nodes import Node
+from nbnet.graph.outline import Outline, to_engine
 from nbnet.graph.session import ROWS_AT_ONCE, Session
-from nbnet.kernels.entry import BLOCK, predict
-from nbnet.kernels.losses import LOSSES
-from nbnet.kernels.machine.vectors import ROWS
-from nbnet.kernels.ops import OPS
-from nbnet.kernels.threads import Team
+from nbnet.kernels.entry import BLOCK
 
 if TYPE_CHECKING:
     from nbnet.graph.picture.svg import Drawing
@@ -33,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Network"]
 
 
-class Network:
+class Network(Outline):
     """The function that the graph ending in `output` computes.
 
     Parameters
@@ -59,102 +52,12 @@ class Network:
     """
 
     def __init__(self, output: Node, output_gain: float | None = None):
-        order = topological_order(output)
-        self.output = output
-        self.nodes = tuple(order)
-        self.parameters = parameters_of(order, output_gain)
-        self.n_features = next(node.width for node in order if node.op == "input")
-        self.n_outputs = output.width
-        self.n_params = self.parameters[-1].place.stop if self.parameters else 0
-        self._forward_plans: dict[tuple[np.dtype, int, bool], tuple[Plan, np.ndarray]] = {}
-        self._operations = sum(2 * math.prod(p.shape) for p in self.parameters if len(p.shape) == 2)
+        super().__init__(output, output_gain)
         self._networks_below: dict[int, tuple[Network, np.ndarray]] = {}
-        # Whether one row can be predicted by parameters in the natural layout.
-        self._natural = all(node.op == "dense" or not OPS[node.op].owns for node in order)
 
     def describe(self, dtype: Any = np.float64, rows: int = BLOCK) -> str:
         """A table of ops, parameters and buffers with names, shapes and offsets."""
-        return describe(self._plan(dtype, rows))
-
-    def _plan(self, dtype: Any, rows: int, **options: Any) -> Plan:
-        return make_plan(self.output, dtype, rows, self.parameters, **options)
-
-    def _forward_plan(self, dtype: np.dtype, rows: int, sparse: bool) -> tuple[Plan, np.ndarray]:
-        """A plan without gradients and its head, kept: a few rows are predicted in less time."""
-        natural = rows == 1 and not sparse and self._natural
-        key = (dtype, 1 if natural else max(1, -(-rows // ROWS)) * ROWS, sparse)
-        if key not in self._forward_plans:
-            plan = self._plan(*key[:2], training=False, sparse=sparse, natural=natural)
-            self._forward_plans[key] = plan, plan.head(rows=1 if natural else BLOCK)
-        return self._forward_plans[key]
-
-    # --- Parameters
-
-    def init(self, random_state: Any = None, dtype: Any = np.float64) -> np.ndarray:
-        """Initial parameters (P,), uniform in +-sqrt(gain / (fan_in + fan_out)).
-
-        Drawn in double precision, one parameter after the other: scikit-learn's order. (Glorot
-        and Bengio, 2010, equation 16; fan_out counts units, not pieces.)
-        """
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
-        rng = check_random_state(random_state)
-        params = np.empty(self.n_params, dtype=dtype)
-        for parameter in self.parameters:
-            if parameter.initial is None:
-                drawn = rng.uniform(-parameter.bound, parameter.bound, parameter.shape)
-                params[parameter.place] = drawn.ravel()
-            else:
-                params[parameter.place] = parameter.initial
-        return params
-
-    def views(self, params: np.ndarray) -> list[np.ndarray]:
-        """The arrays of all `parameters` as views of a flat vector (P,)."""
-        return [params[p.place].reshape(p.shape) for p in self.parameters]
-
-    def _of_role(self, role: str) -> list[Parameter]:
-        return [parameter for parameter in self.parameters if parameter.role == role]
-
-    def pack(
-        self, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], dtype: Any = None
-    ) -> np.ndarray:
-        """One flat vector (P,) from the weights and the biases of all nodes that have some."""
-        arrays: dict[int, np.ndarray] = {}
-        for what, role, given in (("coefs", "weights", coefs), ("intercepts", "bias", intercepts)):
-            owned = self._of_role(role)
-            if len(given) != len(owned):
-                raise ValueError(f"{what} must have {len(owned)} entries, got {len(given)}")
-            for i, (parameter, array) in enumerate(zip(owned, given, strict=True)):
-                array = np.asarray(array)
-                if array.shape != parameter.shape:
-                    raise ValueError(
-                        f"{what}[{i}] must have shape {parameter.shape}, got {array.shape}"
-                    )
-                arrays[parameter.start] = array.ravel()
-        if dtype is None:
-            dtype = np.result_type(np.float32, *arrays.values())
-        ordered = [arrays[parameter.start] for parameter in self.parameters]
-        return np.concatenate(ordered).astype(dtype, copy=False)
-
-    def unpack(
-        self, params: np.ndarray, copy: bool = True
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Weights and biases, one each per node that has some; without `copy` views of `params`."""
-        views = self.views(params.copy() if copy else params)
-        roles = [parameter.role for parameter in self.parameters]
-        coefs, biases = (
-            [view for view, role in zip(views, roles, strict=True) if role == wanted]
-            for wanted in ("weights", "bias")
-        )
-        return coefs, biases
-
-    def _check_params(self, params: Any) -> np.ndarray:
-        params = np.asarray(params)
-        if params.dtype not in (np.float32, np.float64):
-            params = params.astype(np.float64)
-        if params.shape != (self.n_params,):
-            raise ValueError(f"params must have shape ({self.n_params},), got {params.shape}")
-        return params
+        return describe(self.plan(dtype, rows))
 
     # --- Outputs
 
@@ -174,54 +77,13 @@ class Network:
             Return the values (N, width) of this node of the network, or of the node with this
             name, instead.
         """
-        params = self._check_params(params)
+        params = self.check_params(params)
         if node is not None:
             if loss is not None:
                 raise ValueError(f"loss must be None where a node is asked for, got {loss!r}")
             below, at = self._below(self._find("node", node))
             return below.forward(params[at], X)
-        return self._run_forward(partial(_to_engine, params), X, params.dtype, loss)
-
-    def _run_forward(
-        self,
-        engine: Callable[[Plan], np.ndarray],
-        X: Any,
-        dtype: np.dtype,
-        loss: str | None,
-    ) -> np.ndarray:
-        link, pinned = -1, False
-        if loss is not None:
-            row = row_of(LOSSES, "loss", loss)
-            n_targets_of(row, self.n_outputs)  # or it has no distribution with such parameters
-            link, pinned = row.code, row.pinned
-        samples = Samples.of(X, self.n_features, dtype)
-        operations = self._operations * samples.n
-        team = Team(operations, -(-samples.n // BLOCK), operations)
-        plan, head = self._forward_plan(dtype, min(samples.n, team.size * BLOCK), samples.sparse)
-        out = np.empty(samples.n * self.n_outputs, dtype=dtype)
-        team.run(
-            predict,
-            (
-                head,
-                plan.nodes,
-                plan.ops,
-                plan.numbers,
-                samples.values,
-                samples.indices,
-                samples.indptr,
-                samples.n,
-                link,
-                engine(plan),
-                aligned_zeros(plan.n_work, dtype),
-                aligned_zeros(team.size * plan.n_scratch, dtype).reshape(team.size, -1),
-                out,
-                NO_ORDER,
-                plan.general,
-            ),
-            operations,
-        )
-        out = out.reshape(samples.n, self.n_outputs)
-        return softmax(np.pad(out, ((0, 0), (1, 0))), axis=1) if pinned else out
+        return self.run_forward(partial(to_engine, params), X, params.dtype, loss)
 
     def _below(self, node: Node) -> tuple[Network, np.ndarray]:
         """The network that ends in `node`, and where its parameters lie in those of this one."""
@@ -285,7 +147,7 @@ class Network:
         gradient : (P,) array
             NaN where the loss is not finite.
         """
-        params = self._check_params(params)
+        params = self.check_params(params)
         function = self.objective(
             X, y, loss=loss, alpha=alpha, sample_weight=sample_weight, dtype=params.dtype, **numbers
         )
@@ -317,7 +179,7 @@ class Network:
         list of (N, width) arrays
             Row i is the gradient with respect to the node's value for sample i.
         """
-        params = self._check_params(params)
+        params = self.check_params(params)
         if isinstance(wrt, str | Node):
             raise TypeError(f"wrt must be a sequence of nodes or names, got {wrt!r}")
         nodes = tuple(self._find("wrt", node) for node in wrt)
@@ -360,7 +222,7 @@ class Network:
         X_bar : (N, I) array
             Row i: cotangent i times the Jacobian (R, I) of sample i.
         """
-        params = self._check_params(params)
+        params = self.check_params(params)
         cotangent = np.asarray(cotangent)
         if cotangent.ndim == 1:
             cotangent = cotangent[:, np.newaxis]
@@ -414,7 +276,43 @@ class Network:
             ]
         )
 
-    # --- Pictures
+    # --- For people
+
+    def __repr__(self) -> str:
+        ops = len(self.nodes) - 1
+        return (
+            f"<Network: {self.n_features} features, {ops} node{'s' * (ops != 1)}, "
+            f"{self.n_outputs} outputs, {self.n_params:,} parameters>"
+        )
+
+    def summary(self) -> str:
+        """A table of all nodes: what each is, what it reads, its width and its parameters.
+
+        Returns
+        -------
+        str
+            A line for each node, in the order of computation, and the total.
+        """
+        names = [node.name or f"({i})" for i, node in enumerate(self.nodes)]
+        place = {node: i for i, node in enumerate(self.nodes)}
+        rows = [("node", "kind", "reads", "width", "parameters")]
+        for i, node in enumerate(self.nodes):
+            numbers = [f"{name}={value:g}" for name, value in node.numbers.items()]
+            pieces = [f"pieces={node.pieces}"] if node.pieces > 1 else []
+            owned = [p for p in self.parameters if p.node == i]
+            rows.append(
+                (
+                    names[i],
+                    " ".join([node.activation or node.op, *numbers, *pieces]),
+                    ", ".join(names[place[parent]] for parent in node.inputs),
+                    str(node.width),
+                    " + ".join(f"{math.prod(p.shape):,}" for p in owned),
+                )
+            )
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        lines.insert(1, "-" * (sum(widths) + 2 * len(widths) - 2))
+        return "\n".join([*lines, f"P = {self.n_params:,}"])
 
     def to_mermaid(self, view: str = "forward") -> str:
         """The graph as a Mermaid flowchart, which Markdown on GitHub and GitLab draws.
@@ -472,11 +370,3 @@ class Network:
             f"{parameter} takes nodes of this network or their names, of which there are {names}; "
             f"got {node!r}"
         )
-
-
-def _to_engine(params: np.ndarray, plan: Plan) -> np.ndarray:
-    if plan.natural:
-        return params if params.flags.carray else np.require(params, requirements=["C", "A", "W"])
-    engine = aligned_zeros(plan.n_engine, plan.dtype)
-    plan.pack(params, engine)
-    return engine

@@ -230,11 +230,10 @@ class _Draft:
         return len(self._variables) - 1
 
     def _dense(self, inputs: list[int], columns: int) -> str:
+        narrow = "narrow_" if columns <= DEPTH and inputs != [self.input] else ""
         if self.natural:
-            return "row_dense"
-        if inputs == [self.input]:
-            return "sparse_dense" if self.sparse else "dense"
-        return "narrow_dense" if columns <= DEPTH else "dense"
+            return f"{narrow}row_dense"
+        return "sparse_dense" if self.sparse and inputs == [self.input] else f"{narrow}dense"
 
     def _translate(self, order: list[Node], keep: set[int]) -> None:
         owned: dict[int, list[int]] = {}

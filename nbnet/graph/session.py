@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,21 +15,21 @@ from nbnet.graph.arrays import (
     row_of,
     take_numbers,
 )
+from nbnet.graph.nodes import Node
+from nbnet.graph.outline import Outline
 from nbnet.kernels.entry import FINISHED, apply, train
 from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.machine.vectors import ROWS
 from nbnet.kernels.optimizers import GROUPS, HYPER, OPTIMIZERS, Group
-from nbnet.kernels.records import HEAD, REPORT, STEP_COLUMNS
+from nbnet.kernels.records import HEAD, REPORT, STEP_COLUMNS, Setting
 from nbnet.kernels.threads import Team
-
-if TYPE_CHECKING:
-    from nbnet.graph.network import Network
-    from nbnet.graph.nodes import Node
 
 __all__ = ["ROWS_AT_ONCE", "Session"]
 
 # Rows whose values and gradients are in memory at once; a larger batch is taken in parts.
 ROWS_AT_ONCE = 2048
+
+_ALPHA = Setting("alpha", 0.0, 0.0, np.inf, closed=True)
 
 
 class Session:
@@ -77,7 +76,7 @@ class Session:
 
     def __init__(
         self,
-        network: Network,
+        network: Outline,
         params: Any,
         X: Any,
         y: Any,
@@ -96,7 +95,8 @@ class Session:
     ):
         loss_row = row_of(LOSSES, "loss", loss)
         row = None if optimizer is None else row_of(OPTIMIZERS, "optimizer", optimizer)
-        n_slots, settings = (0, {}) if row is None else (row.slots, row.settings)
+        n_slots = 0 if row is None else row.slots
+        settings: dict[str, float] = {} if row is None else row.settings
         loss_numbers = take_numbers(loss_row.settings, numbers)
         unknown = sorted(set(numbers) - set(settings))
         if unknown:
@@ -106,11 +106,8 @@ class Session:
             )
         if batch_size is not None and (batch_size < 1 or batch_size != int(batch_size)):
             raise ValueError(f"batch_size must be an integer >= 1, got {batch_size!r}")
-        if isinstance(alpha, bool) or not isinstance(alpha, Real):
-            raise TypeError(f"alpha must be a number, got {alpha!r}")
-        if not 0 <= alpha < np.inf:
-            raise ValueError(f"alpha must be finite and >= 0, got {alpha!r}")
-        params = network._check_params(params)
+        alpha = _ALPHA.check(alpha)
+        params = network.check_params(params)
         dtype = params.dtype
         self._network = network
         samples = Samples.of(X, network.n_features, dtype, checked)
@@ -128,7 +125,7 @@ class Session:
         batch_size = samples.n if batch_size is None else min(int(batch_size), samples.n)
         self._batch_size = batch_size
         rows = min(batch_size, ROWS_AT_ONCE)
-        self.plan = plan = network._plan(dtype, rows, keep=keep, sparse=samples.sparse)
+        self.plan = plan = network.plan(dtype, rows, keep=keep, sparse=samples.sparse)
         self._team = Team(plan.operations * rows, plan.rows // ROWS, plan.operations * samples.n)
         # Whole batches, or None for all there are.
         self._rows_a_call = self._team.rows_a_call(plan.operations, batch_size)
@@ -175,7 +172,7 @@ class Session:
             frozen(targets, dtype),
             frozen([] if weights is None else weights, dtype),
             loss_numbers,
-            float(alpha),
+            alpha,
         )
         self._settings = np.array([float(numbers.get(k, v)) for k, v in settings.items()])
         self._buffers = (
@@ -306,7 +303,7 @@ class Session:
 
     def forward(self, X: Any, loss: str | None = None) -> np.ndarray:
         """`Network.forward` with the current parameters."""
-        return self._network._run_forward(
+        return self._network.run_forward(
             lambda plan: self.params if plan.natural else self._params, X, self.plan.dtype, loss
         )
 

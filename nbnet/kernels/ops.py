@@ -12,10 +12,10 @@ multiply     A B, elementwise                               dA = D B, dB = D A
 concat       one input's columns put beside the others'     dX = its columns of D
 ===========  =============================================  =======================================
 
-A dense op of few units is ``narrow_dense``, one over a single row, for which weights are not worth
-packing, ``row_dense`` (see `products`). A CSR matrix X has two ops of its own, ``sparse_input``
-and, reading X without laying it out, ``sparse_dense``. (Goodfellow et al., 2016, sections 6.3.3 and
-6.5.)
+A dense op of few units is ``narrow_dense``. One over a single row, for which weights are not worth
+packing, is ``row_dense`` or ``narrow_row_dense`` (see `products`). A CSR matrix X has two ops of
+its own, ``sparse_input`` and, reading X without laying it out, ``sparse_dense``. (Goodfellow et
+al., 2016, sections 6.3.3 and 6.5.)
 
 To add an op: its row in ``OPS``, its two functions, its branch in `forward` and `backward`, and, if
 it owns parameters, in `row_gradient`. `nbnet.graph` makes the function of an elementwise op itself.
@@ -47,7 +47,14 @@ from nbnet.kernels.compile.jit import kernel
 from nbnet.kernels.machine.barrier import stopped
 from nbnet.kernels.machine.moves import copy_row, gather_rows, prefetch, run
 from nbnet.kernels.machine.vectors import DEPTH
-from nbnet.kernels.products import add_rows, affine, column_sums, narrow_affine, row_backward
+from nbnet.kernels.products import (
+    add_columns,
+    add_rows,
+    affine,
+    column_sums,
+    narrow_affine,
+    row_backward,
+)
 from nbnet.kernels.records import (
     ACT,
     ADD_0,
@@ -83,13 +90,14 @@ __all__ = ["OPS", "Op", "Owned", "backward", "data_row", "forward", "row_gradien
     DENSE,
     NARROW_DENSE,
     ROW_DENSE,
+    NARROW_ROW_DENSE,
     SPARSE_DENSE,
     ACTIVATION,
     MAXOUT,
     ADD,
     MULTIPLY,
     CONCAT,
-) = range(11)
+) = range(12)
 
 
 PREFETCHED = 4  # cache lines of a row; the rest of a longer one the processor fetches by itself
@@ -159,6 +167,7 @@ OPS = {
         Op("dense", DENSE, plain=True, owns=AFFINE),
         Op("narrow_dense", NARROW_DENSE, plain=True),
         Op("row_dense", ROW_DENSE, plain=True),
+        Op("narrow_row_dense", NARROW_ROW_DENSE, plain=True),
         Op("sparse_dense", SPARSE_DENSE),
         Op("activation", ACTIVATION, plain=True),
         Op("maxout", MAXOUT, owns=AFFINE),
@@ -256,13 +265,17 @@ def narrow_dense_forward(op, nodes, block, params):
 
 
 @kernel
-def row_dense_forward(op, nodes, work, params):
+def row_dense_forward(op, nodes, block, params):
     """One row of Z, the buffers being one row high, from weights as users see them."""
-    x, out = nodes[op[IN_0]], nodes[op[OUT]]
+    x, out, work = nodes[op[IN_0]], nodes[op[OUT]], block.work
     n = out[WIDTH]
-    z = run(work, out[VALUE], n)
+    z, row = run(work, out[VALUE], n), run(work, x[VALUE], x[WIDTH])
+    weights = run(params, op[WEIGHTS], x[WIDTH] * n)
     _copy(run(params, op[BIAS], n), z)
-    add_rows(run(work, x[VALUE], x[WIDTH]), run(params, op[WEIGHTS], x[WIDTH] * n), z)
+    if op[CODE] == ROW_DENSE:
+        add_rows(row, weights, z)
+    else:
+        add_columns(row, weights, z, run(work, 0, block.v))  # nothing starts from zeros here
 
 
 @kernel
@@ -493,8 +506,8 @@ def forward(tables, rows, work, r0, r1, params, sync, general, forward_only):
             narrow_dense_forward(op, nodes, block, params)
         elif code == ACTIVATION:
             activation_forward(op, numbers[0], nodes, block)
-        elif forward_only is not None and code == ROW_DENSE:
-            row_dense_forward(op, nodes, work, params)
+        elif forward_only is not None and code in (ROW_DENSE, NARROW_ROW_DENSE):
+            row_dense_forward(op, nodes, block, params)
         elif general is not None:
             if code == SPARSE_INPUT:
                 sparse_input_forward(op, nodes, block, rows)

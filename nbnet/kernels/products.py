@@ -21,6 +21,7 @@ its inputs: `narrow_affine`, `narrow_weight_gradient`. The way back is `affine`,
 """
 
 from nbnet.kernels.compile.jit import kernel
+from nbnet.kernels.machine.elementary import fma
 from nbnet.kernels.machine.moves import run
 from nbnet.kernels.machine.tile import (
     outer_rows,
@@ -43,6 +44,7 @@ from nbnet.kernels.machine.vectors import DEPTH, ROWS
 
 __all__ = [
     "NARROW_PANELS",
+    "add_columns",
     "add_rows",
     "affine",
     "column_sums",
@@ -270,21 +272,44 @@ def row_weight_gradient(x, x_at, panel, i0, i1, v, d, d_at, panels, g, g_panel):
 def add_rows(x, w, z):
     """``z += x W`` for one row x and a matrix W in C order.
 
-    Four rows of W at a time, so that z is not written back after each; added in the order of the
-    tile.
+    Four rows of W at a time, so that z is not written back after each. Added and rounded as in the
+    tile: a row predicted alone has the bits that it has among others.
     """
     n = z.size
     left = x.size % 4
     for i in range(left):
         row = run(w, i * n, n)
         for j in range(n):
-            z[j] += x[i] * row[j]
+            z[j] = fma(x[i], row[j], z[j])
     for i in range(left, x.size, 4):
         a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
         rows = run(w, i * n, 4 * n)
         second, third, fourth = run(rows, n, n), run(rows, 2 * n, n), run(rows, 3 * n, n)
         for j in range(n):
-            z[j] = d * fourth[j] + (c * third[j] + (b * second[j] + (a * rows[j] + z[j])))
+            begun = fma(b, second[j], fma(a, rows[j], z[j]))
+            z[j] = fma(d, fourth[j], fma(c, third[j], begun))
+
+
+@kernel
+def add_columns(x, w, z, sums):
+    """``z += x W`` for one row x and a matrix W of few columns in C order.
+
+    Added and rounded as in `narrow_affine`: by V sums over every V-th row of W, of which the upper
+    half is then added to the lower, until one is left. `sums` is room for them.
+    """
+    n = z.size
+    for unit in range(n):
+        for i in range(sums.size):
+            sums[i] = 0
+        for k in range(0, x.size, sums.size):
+            for i in range(min(sums.size, x.size - k)):
+                sums[i] = fma(x[k + i], w[(k + i) * n + unit], sums[i])
+        left = sums.size // 2
+        while left > 0:
+            for i in range(left):
+                sums[i] += sums[left + i]
+            left //= 2
+        z[unit] += sums[0]
 
 
 @kernel

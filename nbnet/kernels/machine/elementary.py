@@ -32,7 +32,7 @@ from numba.core import cgutils
 
 from nbnet.kernels.compile.jit import machine_code
 
-__all__ = ["exp", "log", "log1p", "tanh"]
+__all__ = ["exp", "fma", "log", "log1p", "tanh"]
 
 
 class _Arithmetic:
@@ -216,6 +216,20 @@ def _emit_tanh(m, x):
     near = m.fma(m.mul(x, z), series, x)
     far = m.sub(1.0, m.div(2.0, m.add(_emit_exp(m, m.add(a, a)), 1.0)))
     return m.where(a, "<", 0.625, near, m.with_sign_of(far, x))
+
+
+def _fma_twin(a, b, c):
+    return a * b + c
+
+
+@machine_code(_fma_twin)
+def fma(typingctx, a, b, c):
+    """``a * b + c``, rounded once; its twin rounds twice."""
+
+    def codegen(context, builder, signature, args):
+        return _Arithmetic(builder, signature.return_type).fma(*args)
+
+    return a(a, a, a), codegen
 
 
 exp = _elementary(_emit_exp, np.exp)

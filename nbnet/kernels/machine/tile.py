@@ -23,6 +23,7 @@ from numba.core import cgutils
 from nbnet.kernels.compile.jit import machine_code
 from nbnet.kernels.machine.vectors import (
     DEPTH,
+    I32,
     I64,
     ROWS,
     address_of,
@@ -228,6 +229,22 @@ weighted_rows_1, weighted_rows_2, weighted_rows_3, weighted_rows_4 = (
 )
 
 
+def _sum_of_lanes(builder, vector, v):
+    """Add the upper half of the lanes to the lower, until one is left: always in this order."""
+    undefined = ir.Constant(vector.type, ir.Undefined)
+    while v > 1:
+        v //= 2
+        halves = [
+            builder.shuffle_vector(
+                vector, undefined, ir.Constant(ir.VectorType(I32, v), list(range(at, at + v)))
+            )
+            for at in (0, v)
+        ]
+        vector = builder.fadd(*halves)
+        undefined = ir.Constant(vector.type, ir.Undefined)
+    return builder.extract_element(vector, ir.Constant(I32, 0))
+
+
 def _row_dots_twin(a, a_at, a_panel, b, b_at, b_panel, panels, c, c_at, c_row, start, s_at, s_row):
     v = lanes(c.dtype)
     lane = np.arange(v)
@@ -262,11 +279,6 @@ def row_dots(
         fma = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix}"
         )
-        add_up = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(vector.element, [vector.element, vector]),
-            f"llvm.vector.reduce.fadd.{suffix}",
-        )
 
         def load(pointer, at):
             address = builder.bitcast(builder.gep(pointer, [at]), vector.as_pointer())
@@ -288,8 +300,7 @@ def row_dots(
                 for at, row in ((s_at, s_row), (c_at, c_row))
             )
             first = builder.load(builder.gep(start, [s_i]))
-            # The order in which lanes are added is free: LLVM takes the quickest.
-            total = builder.call(add_up, [first, builder.load(sums[i])], fastmath=("reassoc",))
+            total = builder.fadd(first, _sum_of_lanes(builder, builder.load(sums[i]), v))
             builder.store(total, builder.gep(c, [c_i]))
         return context.get_dummy_value()
 
