@@ -1,8 +1,4 @@
-"""Looking into fitted networks: hidden units, training curves, linear regions.
-
-Rests on the public surface of the estimators and of `nbnet.graph` alone. Drawing needs matplotlib
-(``pip install nbnet[plot]``); counting does not.
-"""
+"""Pictures of fitted networks: hidden units, training curves. They need matplotlib."""
 
 from __future__ import annotations
 
@@ -13,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from nbnet.linear_regions import check_estimator, linear_regions, linear_regions_in_plane
+from nbnet.inspection.linear_regions import check_estimator
 
-__all__ = ["HiddenUnitDisplay", "TrainingDisplay", "linear_regions", "linear_regions_in_plane"]
+__all__ = ["HiddenUnitDisplay", "TrainingDisplay"]
 
 
 def _pyplot(caller: str) -> Any:
