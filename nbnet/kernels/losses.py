@@ -103,6 +103,8 @@ class Loss:
         One more for each pair of targets.
     kinks : tuple of float
         Values of z - y where the derivative jumps.
+    classifier, regressor : str or None
+        The name that users of such an estimator write; None if it has none.
     settings : tuple of Setting
         The numbers that it takes beside z and y, at most ``NUMBERS``.
     plain : bool
@@ -120,6 +122,8 @@ class Loss:
     raw_per_target: int = 1
     pairs: bool = False
     kinks: tuple[float, ...] = ()
+    classifier: str | None = None
+    regressor: str | None = None
     settings: tuple[Setting, ...] = ()
     plain: bool = False
 
@@ -145,6 +149,7 @@ LOSSES = {
             y_low=0,
             integer_targets=True,
             plain=True,
+            classifier="log_loss",
         ),
         Loss(
             "pinned_softmax_cross_entropy",
@@ -154,6 +159,7 @@ LOSSES = {
             integer_targets=True,
             pinned=True,
             plain=True,
+            classifier="pinned_log_loss",
         ),
         Loss(
             "sigmoid_cross_entropy",
@@ -163,25 +169,54 @@ LOSSES = {
             y_high=1,
             plain=True,
         ),
-        Loss("half_squared_error", HALF_SQUARED_ERROR, "identity", plain=True),
-        Loss("absolute_error", ABSOLUTE_ERROR, "identity", kinks=(0.0,), plain=True),
-        Loss("half_poisson_deviance", HALF_POISSON_DEVIANCE, "exp", y_low=0, plain=True),
+        Loss(
+            "half_squared_error",
+            HALF_SQUARED_ERROR,
+            "identity",
+            plain=True,
+            regressor="squared_error",
+        ),
+        Loss(
+            "absolute_error",
+            ABSOLUTE_ERROR,
+            "identity",
+            kinks=(0.0,),
+            plain=True,
+            regressor="absolute_error",
+        ),
+        Loss(
+            "half_poisson_deviance",
+            HALF_POISSON_DEVIANCE,
+            "exp",
+            y_low=0,
+            plain=True,
+            regressor="poisson",
+        ),
         Loss(
             "quantile",
             QUANTILE,
             "identity",
             kinks=(0.0,),
             settings=(Setting("quantile", 0.5, 0.0, 1.0),),
+            regressor="quantile",
         ),
         Loss(
             "huber",
             HUBER,
             "identity",
             settings=(Setting("huber_delta", 1.0, 0.0, np.inf),),
+            regressor="huber",
         ),
-        Loss("gaussian", GAUSSIAN, "location_and_scale", raw_per_target=2),
+        Loss("gaussian", GAUSSIAN, "location_and_scale", raw_per_target=2, regressor="gaussian"),
         Loss("full_gaussian", FULL_GAUSSIAN, "location_and_scale", raw_per_target=2, pairs=True),
-        Loss("laplace", LAPLACE, "location_and_scale", raw_per_target=2, kinks=(0.0,)),
+        Loss(
+            "laplace",
+            LAPLACE,
+            "location_and_scale",
+            raw_per_target=2,
+            kinks=(0.0,),
+            regressor="laplace",
+        ),
         Loss("clipped_linear_cross_entropy", CLIPPED_LINEAR_CROSS_ENTROPY, "clip", 0, 1),
         Loss("half_sigmoid_squared_error", HALF_SIGMOID_SQUARED_ERROR, "logistic", 0, 1),
         Loss("inner_product", INNER_PRODUCT, "identity"),

@@ -1,0 +1,42 @@
+"""What a user writes who runs ``mypy --strict``; `test_typing` runs it on this file."""
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import assert_type
+
+import nbnet
+from nbnet import MLPClassifier, MLPRegressor
+from nbnet import graph as g
+
+X: NDArray[np.float64] = np.random.default_rng(0).standard_normal((50, 4))
+y: NDArray[np.bool_] = X[:, 0] > 0
+
+classifier = MLPClassifier(
+    hidden_layer_sizes=(8, 4),
+    activation=["tanh", "maxout"],
+    solver="lbfgs",
+    max_iter=1000,
+    random_state=0,
+)
+assert_type(classifier.fit(X, y), MLPClassifier)
+labels: np.ndarray = classifier.predict(X)
+probabilities: np.ndarray = classifier.predict_proba(X)
+accuracy: float = classifier.score(X, y)
+first: np.ndarray = classifier.coefs_[0]
+
+
+def body(x: g.Node) -> g.Node:
+    h = g.relu(g.dense(x, 8))
+    return g.leaky_relu(h + g.dense(h, 8), negative_slope=0.2) * h
+
+
+regressor = MLPRegressor(
+    loss="gaussian", architecture=body, solver="lbfgs", max_iter=1000, random_state=0
+)
+regressor.fit(X, X[:, 1], sample_weight=np.ones(50))
+mean, std = regressor.predict(X, return_std=True)
+hidden: np.ndarray = regressor.transform(X)
+net, params = regressor.to_network()
+assert_type(net, g.Network)
+outputs: np.ndarray = net.forward(params, X)
+print(net.summary(), nbnet.__version__, accuracy, labels.shape, probabilities.shape, std.shape)
