@@ -1,8 +1,9 @@
 """What a user writes who runs ``mypy --strict``; `test_typing` runs it on this file."""
 
+from typing import assert_type
+
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import assert_type
 
 import nbnet
 from nbnet import MLPClassifier, MLPRegressor
