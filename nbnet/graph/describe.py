@@ -16,7 +16,7 @@ def describe(plan: Plan) -> str:
         "",
         "ops",
     ]
-    for k, step in enumerate(plan.steps):
+    for k, step in enumerate(plan.instructions):
         sources = ", ".join(name[i] for i in step.inputs)
         lines.append(f"  {k:3d} {step.activation or step.op:12s} {sources} -> {name[step.out]}")
     lines += ["", "parameters (natural offset, engine offset, group)"]

@@ -42,7 +42,7 @@ class Variable:
 
 
 @dataclass
-class Step:
+class Instruction:
     """A row of the op table in the making."""
 
     op: str
@@ -110,7 +110,7 @@ class Plan:
     n_scratch: int
     operations: int
     variables: tuple[Variable, ...]
-    steps: tuple[Step, ...]
+    instructions: tuple[Instruction, ...]
     _index: dict[int, int]
 
     def bounds(self, most: int) -> np.ndarray:
@@ -215,7 +215,7 @@ class _Draft:
         self.training = training
         self.sparse = sparse
         self._variables: list[Variable] = []
-        self._steps: list[Step] = []
+        self._instructions: list[Instruction] = []
         self._index: dict[int, int] = {}
         self._translate(topological_order(output), {id(node) for node in keep})
         self.output = self._index[id(output)]
@@ -252,20 +252,22 @@ class _Draft:
                     f"{name}.pieces", panels * self.lanes, panels, depends=depends
                 )
                 dense = self._dense(inputs, panels * self.lanes)
-                self._steps.append(Step(dense, inputs, pieces, parameters=parameters))
+                self._instructions.append(Instruction(dense, inputs, pieces, parameters=parameters))
                 inputs, parameters = [pieces], ()
             out = self._variable(name, node.width, kept=kept, depends=depends)
             self._index[id(node)] = out
             if op == "input":
                 self.input = out
-                self._steps.append(Step("sparse_input" if self.sparse else "input", [], out))
+                self._instructions.append(
+                    Instruction("sparse_input" if self.sparse else "input", [], out)
+                )
             elif op == "concat":
                 first = 0
                 for i, parent in zip(inputs, node.inputs, strict=True):
-                    self._steps.append(Step("concat", [i], out, first=first))
+                    self._instructions.append(Instruction("concat", [i], out, first=first))
                     first += parent.width
             else:
-                step = Step(
+                step = Instruction(
                     self._dense(inputs, node.width) if op == "dense" else op,
                     inputs,
                     out,
@@ -274,14 +276,18 @@ class _Draft:
                     pieces=node.pieces,
                     parameters=parameters,
                 )
-                self._steps.append(step)
+                self._instructions.append(step)
         if (
             self.sparse
             and self.input != out
-            and all(step.op == "sparse_dense" for step in self._steps if self.input in step.inputs)
+            and all(
+                step.op == "sparse_dense"
+                for step in self._instructions
+                if self.input in step.inputs
+            )
         ):  # X need not be laid out
-            self._steps = [step for step in self._steps if step.op != "sparse_input"]
-        for step in self._steps:
+            self._instructions = [step for step in self._instructions if step.op != "sparse_input"]
+        for step in self._instructions:
             for i in step.inputs:
                 self._variables[i].readers += 1
 
@@ -293,7 +299,7 @@ class _Draft:
         over: dict[int, Variable] = {}  # the z whose gradient, and with luck value, h overwrites
         reused: set[int] = set()
         needed = {self.input}  # on the way back, by the op that made it
-        for step in self._steps:
+        for step in self._instructions:
             if step.activation is not None:
                 z, h = self._variables[step.inputs[0]], self._variables[step.out]
                 from_value = ACTIVATIONS[step.activation].derivative_from_value
@@ -319,7 +325,7 @@ class _Draft:
         if not self.training:
             return
         written: set[int] = set()
-        for step in reversed(self._steps):
+        for step in reversed(self._instructions):
             for side, i in enumerate(step.inputs):
                 if self._variables[i].depends:
                     step.add[side] = int(i in written)
@@ -330,13 +336,13 @@ class _Draft:
             self.places = [Place(parameter.start, 0) for parameter in self.parameters]
             self.n_engine = self.n_mirror = 0
             return
-        reader = {i: step for step in self._steps for i in step.parameters}
-        steps = [reader[i] for i in range(len(self.parameters))]
+        reader = {i: step for step in self._instructions for i in step.parameters}
+        readers = [reader[i] for i in range(len(self.parameters))]
         self.places, self.n_engine, self.n_mirror = place_parameters(
             self.parameters,
             self.lanes,
-            narrow=[step.op == "narrow_dense" for step in steps],
-            mirrored=[step.add[0] >= 0 for step in steps],
+            narrow=[step.op == "narrow_dense" for step in readers],
+            mirrored=[step.add[0] >= 0 for step in readers],
             one_row=self.one_row,
         )
 
@@ -348,7 +354,7 @@ class _Draft:
                 self._variables[step.out].panels,
                 step.op == "sparse_dense",
             )
-            for k, step in enumerate(self._steps)
+            for k, step in enumerate(self._instructions)
             if step.parameters and self.training
         ]
         return tasks_of(owned, self.rows)
@@ -356,7 +362,7 @@ class _Draft:
     def _operations(self) -> int:
         """Of a row: products with weights, forward, for their gradient, and on the way back."""
         total = 0
-        for step in self._steps:
+        for step in self._instructions:
             for i in step.parameters:
                 if len(self.parameters[i].shape) == 2:
                     passes = 1 + self.training + (step.add[0] >= 0)
@@ -365,8 +371,8 @@ class _Draft:
 
     def finish(self) -> Plan:
         """Write the tables."""
-        rows, numbers = [], np.zeros((len(self._steps), NUMBERS))
-        for k, step in enumerate(self._steps):
+        rows, numbers = [], np.zeros((len(self._instructions), NUMBERS))
+        for k, step in enumerate(self._instructions):
             row = dict.fromkeys(OP_COLUMNS, 0)
             row |= {
                 "code": OPS[step.op].code,
@@ -407,7 +413,7 @@ class _Draft:
             ),
             ops=_table(rows, OP_COLUMNS),
             numbers=numbers,
-            general=None if all(OPS[step.op].plain for step in self._steps) else 1,
+            general=None if all(OPS[step.op].plain for step in self._instructions) else 1,
             tasks=tasks,
             costs=costs,
             parameters=self.parameters,
@@ -423,6 +429,6 @@ class _Draft:
             ),
             operations=self._operations(),
             variables=tuple(self._variables),
-            steps=tuple(self._steps),
+            instructions=tuple(self._instructions),
             _index=self._index,
         )

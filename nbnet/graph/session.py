@@ -93,16 +93,16 @@ class Session:
         checked: bool = False,
         **numbers: Any,
     ):
-        loss_row = row_of(LOSSES, "loss", loss)
-        row = None if optimizer is None else row_of(OPTIMIZERS, "optimizer", optimizer)
-        n_slots = 0 if row is None else row.slots
-        settings: dict[str, float] = {} if row is None else row.settings
-        loss_numbers = take_numbers(loss_row.settings, numbers)
+        loss_facts = row_of(LOSSES, "loss", loss)
+        optimizer_facts = None if optimizer is None else row_of(OPTIMIZERS, "optimizer", optimizer)
+        n_slots = 0 if optimizer_facts is None else optimizer_facts.slots
+        settings: dict[str, float] = {} if optimizer_facts is None else optimizer_facts.settings
+        loss_numbers = take_numbers(loss_facts.settings, numbers)
         unknown = sorted(set(numbers) - set(settings))
         if unknown:
             raise TypeError(
-                f"loss {loss!r} takes {[setting.name for setting in loss_row.settings]}, optimizer "
-                f"{optimizer!r} takes {sorted(settings)}, got {unknown}"
+                f"loss {loss!r} takes {[setting.name for setting in loss_facts.settings]}, "
+                f"optimizer {optimizer!r} takes {sorted(settings)}, got {unknown}"
             )
         if batch_size is not None and (batch_size < 1 or batch_size != int(batch_size)):
             raise ValueError(f"batch_size must be an integer >= 1, got {batch_size!r}")
@@ -117,7 +117,7 @@ class Session:
         if checked:
             targets, weights = y, sample_weight
         else:
-            targets = check_targets(y, loss_row, samples.n, network.n_outputs, dtype)
+            targets = check_targets(y, loss_facts, samples.n, network.n_outputs, dtype)
             weights = check_weights(sample_weight, samples.n)
             if weights is not None and not weights.any():
                 raise ValueError("sample_weight must have a positive sum, got 0")
@@ -149,8 +149,8 @@ class Session:
         self.work = aligned_zeros(plan.n_work, dtype)
         head = plan.head(
             targets=targets.shape[1],
-            loss=loss_row.code,
-            optimizer=0 if row is None else row.code,
+            loss=loss_facts.code,
+            optimizer=0 if optimizer_facts is None else optimizer_facts.code,
             batch=batch_size,
             rows=rows,
             whole=whole,
@@ -189,7 +189,7 @@ class Session:
             np.zeros(plan.rows),
             np.zeros(len(plan.tasks)),
             plan.general,
-            None if loss_row.plain else 1,
+            None if loss_facts.plain else 1,
         )
 
     def epoch(self, order: np.ndarray, steps: Any) -> float:

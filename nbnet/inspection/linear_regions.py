@@ -47,7 +47,7 @@ def _rounded(value: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Step:
+class _Op:
     """One step of a piecewise-linear network; its value on a cell is an affine map of the domain.
 
     A value is an array (Q, 1 + d, width) for Q cells of a d-dimensional domain: the constant, then
@@ -106,29 +106,29 @@ _SLOPES: dict[str, Callable[[float], tuple[float, float]]] = {
 }
 
 
-def _steps(caller: str, estimator: Any) -> tuple[list[_Step], int]:
+def _steps(caller: str, estimator: Any) -> tuple[list[_Op], int]:
     """The steps of a fitted estimator's raw outputs, and its number of features."""
     check_estimator(caller, estimator)
     net, params = estimator.to_network()
     if not np.isfinite(params).all():
         raise ValueError(f"{caller} needs finite coefs_ and intercepts_")
     weights = zip(*net.unpack(np.asarray(params, dtype=np.float64)), strict=True)
-    steps: list[_Step] = []
+    steps: list[_Op] = []
     place: dict[Node, int] = {}
     for i, node in enumerate(net.nodes):
         inputs = tuple(place[parent] for parent in node.inputs)
         if node.op in ("dense", "maxout"):
-            steps.append(_Step("affine", inputs, next(weights)))
+            steps.append(_Op("affine", inputs, next(weights)))
             if node.op == "maxout":
-                steps.append(_Step("bend", (len(steps),), pieces=node.pieces))
+                steps.append(_Op("bend", (len(steps),), pieces=node.pieces))
         elif node.op in ("add", "concat"):
-            steps.append(_Step(node.op, inputs))
+            steps.append(_Op(node.op, inputs))
         elif node.activation == "identity":
             (place[node],) = inputs
             continue
         elif node.activation in _SLOPES:
             slopes = np.array(_SLOPES[node.activation](node.numbers.get("negative_slope", 0.0)))
-            steps.append(_Step("bend", inputs, slopes=slopes))
+            steps.append(_Op("bend", inputs, slopes=slopes))
         elif node.op != "input":
             name = f"node {i}" if node.name is None else f"node {node.name!r}"
             kind = node.activation or node.op
@@ -336,13 +336,13 @@ def _pick(functions: np.ndarray, choice: np.ndarray) -> np.ndarray:
 
 
 def _regions(
-    steps: Sequence[_Step], entry: np.ndarray, cells: Any
+    steps: Sequence[_Op], entry: np.ndarray, cells: Any
 ) -> tuple[Any, np.ndarray, np.ndarray]:
     """The cells of the network, the pairs of neighbours, and between which of them it bends.
 
     Parameters
     ----------
-    steps : sequence of _Step
+    steps : sequence of _Op
     entry : (1 + d, I) array
         The affine map from the domain to the network's input.
     cells : _Intervals or _Polygons
@@ -384,7 +384,7 @@ def _regions(
     return cells, pairs, np.any(jumps[-1] != 0, axis=(1, 2))
 
 
-def _choices(step: _Step, z: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def _choices(step: _Op, z: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Which of its maps each unit takes on each cell, (Q, width); told by one point inside."""
     chosen: np.ndarray = np.einsum("qr,qrwk->qwk", inside, step.rivals(z)).argmax(axis=-1)
     return chosen

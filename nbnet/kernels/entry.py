@@ -56,7 +56,7 @@ BLOCK = 64  # rows a thread takes at a time
 def train(
     tid, n_threads, head, nodes, ops, numbers, tasks, bounds, groups, x, indices, indptr, y,
     weights, loss_numbers, alpha, order, steps, settings, report, hyper, params, state, stored,
-    work, scratch, row_loss, squares, general, rare, sync,
+    work, scratch, losses, squares, general, rare, sync,
 ):  # fmt: skip
     """Thread `tid`'s share of an epoch: one step per consecutive slice of `order`.
 
@@ -86,7 +86,7 @@ def train(
         buffers
     work : flat values and gradients of all nodes
     scratch : (at least n_threads, room for a task, a panel of a block, or the loss of a block)
-    row_loss : (rows of the buffers,) float64
+    losses : (rows of the buffers,) float64
     squares : (tasks,) float64
     general : None if all ops are plain, else 1
     rare : None if the loss is plain, else 1
@@ -127,7 +127,7 @@ def train(
                 forward(tables, rows, work, r0, r1, params, sync, general, None)
                 loss_of_rows(
                     tables, rows, y, weights, r0, r1, 1.0 / total,
-                    work, my_scratch, row_loss, loss_numbers, rare,
+                    work, my_scratch, losses, loss_numbers, rare,
                 )  # fmt: skip
                 backward(tables, work, r0, r1, params, my_scratch, sync, general)
                 if stopped(sync):
@@ -138,7 +138,7 @@ def train(
 
             part = 0.0
             for r in range(last - first):
-                part += row_loss[r]
+                part += losses[r]
             loss += part / total
             if not math.isfinite(loss):
                 if tid == 0:

@@ -68,7 +68,7 @@ def exchange(head, work, at, r0, rows, n, z, high, inward):
 
 @kernel
 def loss_of_rows(
-    tables, rows, y, weights, r0, r1, scale, work, scratch, row_loss, numbers, rare
+    tables, rows, y, weights, r0, r1, scale, work, scratch, losses, numbers, rare
 ):  # fmt: skip
     """Weighted loss of each row of a block, and its gradient at the output node.
 
@@ -84,7 +84,7 @@ def loss_of_rows(
         1 / (sum of the batch's weights).
     work : flat values and gradients of all nodes, changed
     scratch : room as `scratch_for_rows` says
-    row_loss : (buffer rows,) written
+    losses : (buffer rows,) written
     numbers, rare : as in `value_and_gradient`
     """
     head, order, first, last = tables.head, rows.order, rows.first, rows.last
@@ -106,7 +106,7 @@ def loss_of_rows(
     )
     # Padding, or a row left out, has neither loss nor gradient, were they infinite.
     for r in range(height):
-        row_loss[r0 + r] = value[r] * weight[r] if weight[r] != 0 else 0
+        losses[r0 + r] = value[r] * weight[r] if weight[r] != 0 else 0
         weight[r] *= scale
     for c in range(n):
         column = run(z, c * high, high)

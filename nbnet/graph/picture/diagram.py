@@ -95,7 +95,7 @@ def _listed(words: Sequence[str], separator: str) -> str:
     return separator.join(words if len(words) <= 4 else [*words[:2], "…", words[-1]])
 
 
-class _Step(NamedTuple):
+class _Symbols(NamedTuple):
     """A node in symbols: its own, those of its inputs, and those of its weights and biases."""
 
     node: Node
@@ -109,13 +109,13 @@ class _Step(NamedTuple):
     g: str  # the gradient that reaches X W
 
 
-def _steps(nodes: Sequence[Node], parameters: Sequence[Parameter]) -> list[_Step]:
+def _steps(nodes: Sequence[Node], parameters: Sequence[Parameter]) -> list[_Symbols]:
     """Each node; without a name it is X, U⁽ᵏ⁾ = X W⁽ᵏ⁾ + b⁽ᵏ⁾, or H, numbered unless alone."""
     index = {node: i for i, node in enumerate(nodes)}
     hidden = [n for n in nodes if n.op not in ("input", "dense") and not _clean(n.name)]
     unnamed = {n: _numbered("H", k) if hidden[1:] else "H" for k, n in enumerate(hidden, start=1)}
     layers = list(dict.fromkeys(parameter.node for parameter in parameters))
-    steps: list[_Step] = []
+    steps: list[_Symbols] = []
     for i, node in enumerate(nodes):
         owned = {parameter.role: parameter for parameter in parameters if parameter.node == i}
         k = layers.index(i) + 1 if owned else 0
@@ -125,11 +125,11 @@ def _steps(nodes: Sequence[Node], parameters: Sequence[Parameter]) -> list[_Step
         kind = "parameters" if owned else "op" if parents else "data"
         symbol, w, b = _clean(node.name) or symbol, _numbered("W", k), _numbered("b", k)
         g = "M" if node.op == "maxout" else "G"
-        steps.append(_Step(node, owned, parents, symbol, x, w, b, kind, g))
+        steps.append(_Symbols(node, owned, parents, symbol, x, w, b, kind, g))
     return steps
 
 
-def _formula(step: _Step) -> tuple[str, list[str]]:
+def _formula(step: _Symbols) -> tuple[str, list[str]]:
     """How a node follows from its inputs; for each of them, G (N, width) times the Jacobian."""
     node, x = step.node, step.x
     match node.op:
@@ -145,14 +145,14 @@ def _formula(step: _Step) -> tuple[str, list[str]]:
         case "concat":
             stops = accumulate((parent.width for parent in node.inputs), initial=0)
             return f"[{_listed(x, ', ')}]", [f"G[:, {i}:{j}]" for i, j in pairwise(stops)]
-    slope = "" if node.activation == "identity" else f" ⊙ {node.activation}′({x[0]})"
-    return f"{node.activation}({x[0]})", [f"G{slope}"]
+    derivative = "" if node.activation == "identity" else f" ⊙ {node.activation}′({x[0]})"
+    return f"{node.activation}({x[0]})", [f"G{derivative}"]
 
 
 # --- Views
 
 
-def _forward(view: Diagram, steps: list[_Step]) -> None:
+def _forward(view: Diagram, steps: list[_Symbols]) -> None:
     """The data: what each node is, its shape and its parameters."""
     for step in steps:
         node, name, kind = step.node, _clean(step.node.name), step.node.activation or step.node.op
@@ -168,7 +168,7 @@ def _forward(view: Diagram, steps: list[_Step]) -> None:
         view.put(step.kind, name or kind, *lines, parents=step.parents)
 
 
-def _backward(view: Diagram, steps: list[_Step]) -> None:
+def _backward(view: Diagram, steps: list[_Symbols]) -> None:
     """The way back from J: the Jacobian product on each edge, the gradients of the parameters."""
     view.notes = ["G: the gradient of J at the box that an arrow leaves. ⊙: element by element."]
     readers = Counter(parent for step in steps for parent in step.parents)
@@ -186,7 +186,7 @@ def _backward(view: Diagram, steps: list[_Step]) -> None:
     view.put("cost", "J", "the cost, a scalar", parents=[len(steps) - 1], labels=[label])
 
 
-def _training(view: Diagram, steps: list[_Step]) -> None:
+def _training(view: Diagram, steps: list[_Symbols]) -> None:
     """The whole cost: parameters are nodes, and each weight matrix has two paths from J."""
     places: list[int] = []
     norms: list[int] = []
