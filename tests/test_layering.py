@@ -14,7 +14,9 @@ PACKAGE = Path(nbnet.__file__).parent
 ORDER = (
     "nbnet.kernels",
     "nbnet.kernels.compile",
+    "nbnet.kernels.compile.stamp",
     "nbnet.kernels.compile.pipeline",
+    "nbnet.kernels.compile.canary",
     "nbnet.kernels.compile.cache",
     "nbnet.kernels.compile.jit",
     "nbnet.kernels._elementary",
