@@ -68,7 +68,8 @@ def disagreement(decorate):
 def _run(entry):
     """What the entry function gives and writes, and how many references to arrays it leaves."""
     arrays = np.arange(12).reshape(4, 3), np.arange(5.0), np.arange(4, dtype=np.float32)
-    before = [sys.getrefcount(array) for array in arrays]
+    references = [list(map(sys.getrefcount, arrays))]
     result = float(entry(*arrays, None))
-    left = [sys.getrefcount(array) - n for array, n in zip(arrays, before, strict=True)]
+    references.append(list(map(sys.getrefcount, arrays)))
+    left = np.diff(references, axis=0)[0].tolist()
     return (result, [array.tolist() for array in arrays]), left
