@@ -8,26 +8,24 @@ c. ``contract`` alone of the fast-math flags: a multiplication and an addition m
    asks for it (``reassociate``).
 d. Kernels hold no reference that would have to be counted: arrays are borrowed from Python.
 e. A kernel that only kernels call is never machine code of its own, see `pipeline`.
-f. Machine code on disk carries a stamp over *all* kernel sources, the flags and the processor
-   that numba is told to compile for (`cache`).
+f. Machine code on disk carries a stamp over the code of *all* kernels and the settings it was made
+   with (`cache`, `stamp`).
+g. Much of this is private to numba. Where numba is not as we know it, kernels are compiled in its
+   own way: slower, no less right (`canary`).
 """
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
+import logging
+from functools import lru_cache
 from typing import NamedTuple
 
+import numba
 from numba import config, njit, typeof
-from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 
-try:
-    from nbnet.kernels.compile import pipeline
-except ImportError:  # numba without one of the private names: slower to compile, no less right
-    _COMPILERS = {True: Compiler, False: Compiler}
-else:
-    _COMPILERS = {True: pipeline.EntryCompiler, False: pipeline.PartCompiler}
+from nbnet.kernels.compile.canary import disagreement
+from nbnet.kernels.compile.stamp import code_stamp
 
 __all__ = [
     "COMPILED",
@@ -39,29 +37,82 @@ __all__ = [
     "machine_code",
 ]
 
+_log = logging.getLogger("nbnet")
+
 COMPILED = not config.DISABLE_JIT
+
+
+def _understood(**options):
+    """Those of the undocumented options that this numba has."""
+    try:
+        from numba.core.cpu import CPUTargetOptions as Known
+    except ImportError:
+        Known = None
+    return {name: value for name, value in options.items() if hasattr(Known, name)}
+
 
 _FLAGS = {
     "nogil": True,
     "error_model": "numpy",
-    "_nrt": False,
-    "no_cfunc_wrapper": True,
     "fastmath": {"contract"},
     "boundscheck": bool(config.BOUNDSCHECK),
+    **_understood(_nrt=False, no_cfunc_wrapper=True),
 }
 
 
-def _source_stamp():
-    settings = (sorted(_FLAGS.items(), key=str), config.CPU_NAME, config.CPU_FEATURES)
-    digest = hashlib.sha256(repr(settings).encode())
-    folder = Path(__file__).parents[1]
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(str(path.relative_to(folder)).encode())
-        digest.update(path.read_bytes())
-    return digest.digest()
+def _slower(reason):
+    _log.warning(
+        "numba %s is not as nbnet knows it (%s): kernels are compiled in numba's own way, which "
+        "takes longer",
+        numba.__version__,
+        reason,
+    )
 
 
-_STAMP = _source_stamp()
+try:
+    if "_nrt" not in _FLAGS:
+        raise ImportError("references to arrays are counted")
+    from nbnet.kernels.compile import pipeline
+except Exception as error:
+    _slower(error)
+    _COMPILERS = {}
+else:
+
+    class _Entry(pipeline.Compiler):
+        """Compiles in our way if that can be trusted, or else in numba's."""
+
+        _ours = pipeline.EntryCompiler
+
+        def __new__(cls, *args):
+            return (cls._ours if _trusted() else pipeline.Compiler)(*args)
+
+    class _Part(_Entry):
+        _ours = pipeline.PartCompiler
+
+    _COMPILERS = {True: _Entry, False: _Part}
+
+
+@lru_cache(maxsize=1)
+def _trusted():
+    """Whether `pipeline` makes of a small kernel what Python makes of it."""
+    ours = {True: pipeline.EntryCompiler, False: pipeline.PartCompiler}
+    found = disagreement(lambda function, entry: _compiled(function, entry, ours))
+    if found is not None:
+        _slower(found)
+    return found is None
+
+
+def _compiled(function, entry, compilers, **flags):
+    if compilers:
+        flags["pipeline_class"] = compilers[entry]
+    return njit(**{**_FLAGS, **_understood(no_cpython_wrapper=not entry), **flags})(function)
+
+
+def _stamp():
+    code = code_stamp("nbnet.kernels")
+    return code and code + repr(sorted(_FLAGS.items())).encode()
+
+
 _ENTRY_POINTS: list = []  # the kernels whose machine code is kept
 
 
@@ -85,22 +136,16 @@ def kernel(function=None, *, entry=False, reassociate=False):
     """
     if function is None:
         return lambda f: kernel(f, entry=entry, reassociate=reassociate)
-    flags = _FLAGS
-    if reassociate:
-        flags = {**_FLAGS, "fastmath": {"contract", "reassoc", "nsz"}}
-    compiled = njit(
-        **flags,
-        no_cpython_wrapper=not entry,
-        pipeline_class=_COMPILERS[entry],
-    )(function)
+    flags = {"fastmath": {"contract", "reassoc", "nsz"}} if reassociate else {}
+    compiled = _compiled(function, entry, _COMPILERS, **flags)
     if COMPILED and entry:
         _ENTRY_POINTS.append(compiled)
         try:
             from nbnet.kernels.compile.cache import KernelCache
 
-            compiled._cache = KernelCache(function, _STAMP)
-        except (ImportError, AttributeError, RuntimeError):
-            pass  # numba's cache is private and may change: without it each process compiles
+            compiled._cache = KernelCache(function, _stamp)
+        except ImportError as error:
+            _log.warning("machine code is not kept: %s", error)
     return compiled
 
 

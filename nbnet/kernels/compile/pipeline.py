@@ -38,7 +38,7 @@ from numba.core.lowering import Lower
 from numba.core.typed_passes import NativeLowering
 from numba.core.types.functions import BaseFunction
 
-__all__ = ["EntryCompiler", "PartCompiler"]
+__all__ = ["Compiler", "EntryCompiler", "PartCompiler"]
 
 _NEEDLESS = {
     "GenericRewrites",
