@@ -86,7 +86,7 @@ def main() -> int:
                 if options.quick:
                     workload = workload.smaller(300)
                 measured = measure(workload, workers, options.repeats, options.turn_seconds)
-                compare(measured, peak=1.0)
+                compare(measured)
                 runs = measured["systems"]
                 for run in runs.values():  # thousands of numbers otherwise
                     del run["ms_per_epoch"], run["losses"], run["first_call_seconds"]

@@ -1,10 +1,9 @@
-"""What a result depends on: the machine and its peak, the versions, the date."""
+"""What a result depends on: the machine, the versions, the date."""
 
 import datetime
 import importlib.metadata
 import os
 import platform
-import time
 from pathlib import Path
 
 
@@ -33,32 +32,6 @@ def describe(packages: list[str]) -> dict[str, object]:
         },
         "versions": versions,
     }
-
-
-class Peak:
-    """Large float32 matrix products by NumPy or PyTorch, on all cores: what a machine can do."""
-
-    def __init__(self, system: str):
-        import numpy as np
-
-        self.make = lambda size: np.random.default_rng(0).standard_normal((size, size), np.float32)
-        self.product = np.dot
-        if system == "torch":
-            import torch
-
-            make, self.product = self.make, torch.matmul
-            self.make = lambda size: torch.from_numpy(make(size))
-
-    def gflops(self, sizes: list[int]) -> float:
-        """Best rate of a square product, in 10⁹ operations a second."""
-        best = 0.0
-        for size in sizes:
-            A = self.make(size)
-            for _ in range(6):
-                start = time.perf_counter()
-                self.product(A, A)
-                best = max(best, 2 * size**3 / (time.perf_counter() - start) / 1e9)
-        return best
 
 
 def _cpu() -> str:

@@ -49,6 +49,13 @@ def add_systems(options: argparse.ArgumentParser) -> None:
     options.add_argument("--systems", metavar="nbnet,sklearn,torch-2,jax")
 
 
+def add_processor(options: argparse.ArgumentParser) -> None:
+    options.add_argument(
+        "--processor", choices=list(PROCESSORS), default="native",
+        help="what all systems are held to",
+    )  # fmt: skip
+
+
 def parse_systems(options: argparse.ArgumentParser, chosen: str | None) -> list[str]:
     """Names of the chosen systems, or of all that are installed."""
     installed = available(machine.cores())

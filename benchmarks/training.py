@@ -27,8 +27,8 @@ import sys
 import tempfile
 import time
 
-from benchmarks import program
-from benchmarks.systems import can
+from benchmarks import peak, program
+from benchmarks.systems import can, parse
 from benchmarks.worker import Worker
 from benchmarks.workloads import VARIANTS, WORKLOADS, Workload
 
@@ -43,8 +43,7 @@ def main() -> int:
     environment = program.PROCESSORS[options.processor]
     result = program.describe(options.systems)
     result["processor"] = options.processor
-    sizes = [512] if options.quick else [1024, 2048, 4096]
-    result["peak_gflops"] = measure_peak(options.systems, sizes, environment)
+    highest = peak.measure(environment, quick=options.quick)
     result["workloads"] = {}
     with (
         tempfile.TemporaryDirectory() as cache,
@@ -58,28 +57,13 @@ def main() -> int:
                 workload, workers, options.repeats, 0.0 if options.quick else TURN_SECONDS
             )
     # The machine may have been busy the first time.
-    result["peak_gflops"] = max(
-        result["peak_gflops"],
-        measure_peak(options.systems, sizes, environment),
-        key=lambda peak: peak["best"],
-    )
+    highest = peak.higher(highest, peak.measure(environment, quick=options.quick))
     for measured in result["workloads"].values():
-        compare(measured, result["peak_gflops"]["best"])
+        compare(measured, highest)
         print_workload(measured)
-    print(f"\npeak of a matrix product: {result['peak_gflops']['best']:.0f} GF/s")
+    peak.show(highest)
+    result["peak"] = highest
     return program.finish(result, options.json, result["workloads"].values())
-
-
-def measure_peak(
-    systems: list[str], sizes: list[int], environment: dict[str, str]
-) -> dict[str, float]:
-    """Rates of a large float32 product on all cores, by NumPy and PyTorch; and the best of them."""
-    peaks = {}
-    for system in ["numpy"] + ["torch"] * any(name.startswith("torch") for name in systems):
-        with Worker(**environment) as worker:
-            worker.load("benchmarks.machine:Peak", system=system)
-            peaks[system] = worker.ask("gflops", sizes=sizes)["result"]
-    return {**peaks, "best": max(peaks.values())}
 
 
 def measure(
@@ -110,18 +94,32 @@ def take_turn(worker: Worker, epochs: int, turn_seconds: float) -> tuple[float, 
     return statistics.median(times), all_["result"]
 
 
-def compare(measured: dict, peak: float) -> None:
-    """Add medians, ratios to nbnet, shares of the peak, and whether the losses agree."""
+def compare(measured: dict, rates: dict | None = None) -> None:
+    """Add medians, ratios to nbnet, shares of the peak if given, and whether the losses agree."""
     workload, runs = Workload.of(measured["workload"]), measured["systems"]
     program.medians(runs, "ms_per_epoch", "median_ms")
     reference = runs.get("sklearn") or next(iter(runs.values()))
-    for run in runs.values():
-        # An iteration of L-BFGS has no fixed number of operations; the peak is one of float32.
-        if workload.solver != "lbfgs" and workload.dtype == "float32":
-            gflops = workload.flops_per_epoch / (run["median_ms"] * 1e-3) / 1e9
-            run |= {"gflops": gflops, "share_of_peak": gflops / peak}
+    for name, run in runs.items():
+        if workload.solver != "lbfgs":  # an iteration there has no fixed number of operations
+            run["gflops"] = workload.flops_per_epoch / (run["median_ms"] * 1e-3) / 1e9
+            if rates is not None:
+                run |= shares(run["gflops"], rates, workload.dtype, parse(name)[1] == 1)
         run["equal"] = agree(run, reference, workload.dtype)
     measured["equal"] = all(run["equal"] for run in runs.values())
+
+
+def shares(gflops: float, rates: dict, dtype: str, one_core: bool) -> dict[str, float]:
+    """Shares of what `peak.measure` found, of one core for a system that is held to one thread.
+
+    The products are in float32 and on all cores: no other system is compared with them.
+    """
+    registers = rates["registers"][dtype]
+    found = {
+        "share_of_registers": gflops / (registers["1"] if one_core else max(registers.values()))
+    }
+    if dtype == "float32" and not one_core:
+        found["share_of_product"] = gflops / max(rates["products"].values())
+    return found
 
 
 def agree(run: dict, reference: dict, dtype: str) -> bool:
@@ -144,15 +142,19 @@ def print_workload(measured: dict) -> None:
     )
     print(
         f"{'':12}{'ms/epoch':>9}{'middle half':>18}{'× nbnet':>9}{'of peak':>9}"
+        f"{'of product':>12}"
         f"{'first call s':>14}{'final loss':>12}"
     )
     for name, run in measured["systems"].items():
         low, high = middle_half(run["ms_per_epoch"])
         ratio = f"{run['ratio_to_nbnet']:.2f}" if "ratio_to_nbnet" in run else "-"
-        share = f"{run['share_of_peak']:.1%}" if "share_of_peak" in run else "-"
+        peak, product = (
+            f"{run[share]:.1%}" if share in run else "-"
+            for share in ("share_of_registers", "share_of_product")
+        )
         print(
             f"{name:12}{run['median_ms']:9.2f}{f'{low:.2f} – {high:.2f}':>18}{ratio:>9}"
-            f"{share:>9}{run['first_call_seconds']:14.2f}{run['losses'][-1]:12.6f}"
+            f"{peak:>9}{product:>12}{run['first_call_seconds']:14.2f}{run['losses'][-1]:12.6f}"
             f"{'' if run['equal'] else '  UNEQUAL'}"
         )
 
@@ -170,10 +172,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--set", choices=["main", "variants"], default="main")
     parser.add_argument("--workloads", metavar="W1,W2-tanh", help="in place of a set")
     parser.add_argument("--epochs", type=int, help="timed epochs in place of the workload's own")
-    parser.add_argument(
-        "--processor", choices=list(program.PROCESSORS), default="native",
-        help="what all systems are held to",
-    )  # fmt: skip
+    program.add_processor(parser)
     options = parser.parse_args()
 
     options.systems = program.parse_systems(parser, options.systems)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from benchmarks import curves, memory, report, search, systems
+from benchmarks import curves, memory, peak, report, search, systems
 from benchmarks.program import PROCESSORS, turns
 from benchmarks.systems import can, label, parse
 from benchmarks.training import agree, compare
@@ -161,6 +161,12 @@ def test_who_can_do_what():
 
 # --- Comparing
 
+# Made up. The second number of float32 is that of all cores.
+RATES = {
+    "registers": {"float32": {"1": 20.0, "4": 80.0}, "float64": {"1": 10.0, "4": 40.0}},
+    "products": {"numpy": 50.0, "jax": 64.0},
+}
+
 
 @pytest.fixture
 def measured():
@@ -171,18 +177,29 @@ def measured():
 
 def test_comparison(measured):
     measured["systems"]["sklearn"]["ms_per_epoch"] = [9.0, 9.0, 1.0]
-    compare(measured, peak=10.0)
+    measured["systems"]["torch-1"] = copy.deepcopy(measured["systems"]["torch-2"])
+    compare(measured, RATES)
     assert measured["equal"]
     assert measured["systems"]["sklearn"]["ratio_to_nbnet"] == 3.0
     gflops = SMALL.flops_per_epoch / 3e-3 / 1e9
-    assert measured["systems"]["nbnet"]["gflops"] == pytest.approx(gflops)
-    assert measured["systems"]["nbnet"]["share_of_peak"] == pytest.approx(gflops / 10)
+    for name, cores in {"nbnet": 80, "torch-2": 80, "torch-1": 20}.items():
+        run = measured["systems"][name]
+        assert run["gflops"] == pytest.approx(gflops)
+        assert run["share_of_registers"] == pytest.approx(gflops / cores)
+    assert measured["systems"]["nbnet"]["share_of_product"] == pytest.approx(gflops / 64)
+    assert "share_of_product" not in measured["systems"]["torch-1"]  # products use all cores
+
+
+def test_no_share_without_a_number_of_operations(measured):
+    measured["workload"]["solver"] = "lbfgs"
+    compare(measured, RATES)
+    assert not {"gflops", "share_of_registers"} & measured["systems"]["nbnet"].keys()
 
 
 @pytest.mark.parametrize("losses", [[1.01, 0.5], [1.0, 0.56], [1.0, np.nan]])
 def test_unequal_work_is_found_and_not_reported(measured, losses):
     measured["systems"]["torch-2"]["losses"] = losses
-    compare(measured, peak=1.0)
+    compare(measured)
     assert not measured["equal"]
     assert measured["systems"]["nbnet"]["equal"]
     with pytest.raises(ValueError, match="results of small do not agree"):
@@ -192,9 +209,11 @@ def test_unequal_work_is_found_and_not_reported(measured, losses):
 def test_float64_is_held_closer(measured):
     measured["workload"]["dtype"] = "float64"
     measured["systems"]["nbnet"]["losses"] = [1.0, 0.50001]
-    compare(measured, peak=1.0)
-    assert not measured["systems"]["nbnet"]["equal"]
-    assert "share_of_peak" not in measured["systems"]["sklearn"]  # the peak is float32's
+    compare(measured, RATES)
+    run = measured["systems"]["nbnet"]
+    assert not run["equal"]
+    assert run["share_of_registers"] == pytest.approx(run["gflops"] / 40)
+    assert "share_of_product" not in run  # the products are float32's
 
 
 def test_scores_are_compared():
@@ -229,6 +248,30 @@ def test_a_worker_times_a_call_and_passes_errors_on():
     assert worker.process.poll() == 0
 
 
+@pytest.mark.parametrize("dtype", peak.DTYPES)
+@pytest.mark.parametrize("shape", [(16, 12), (32, 24)], ids=str)
+def test_loops_in_registers_do_the_operations_that_are_counted(shape, dtype):
+    size, count = shape
+    lanes = size // np.dtype(dtype).itemsize
+    assert peak.operations(*shape, dtype) == 2 * count * lanes
+    numbers = np.arange(count) + 3.0
+    for _ in range(5):
+        numbers = 0.5 * numbers + 1
+    start, factor, summand = map(np.dtype(dtype).type, (3, 0.5, 1))
+    total = peak.multiply_add(*shape)(5, start, factor, summand)
+    assert total == lanes * numbers.sum()  # every number is exact
+
+
+def test_the_higher_rates_are_kept():
+    other = copy.deepcopy(RATES)
+    other["registers"]["float32"]["4"] = 90.0
+    other["products"]["jax"] = 60.0
+    highest = peak.higher(RATES, other)
+    assert highest["registers"]["float32"] == {"1": 20.0, "4": 90.0}
+    assert highest["products"] == RATES["products"]
+    assert highest["registers"]["float64"] == RATES["registers"]["float64"]
+
+
 def test_memory_is_read_from_this_process():
     before = memory.resident()
     held = np.ones(64 * memory.MIB // 8)
@@ -259,17 +302,34 @@ def test_names_of_systems():
 
 def test_table(measured):
     measured["systems"]["torch-2"]["ms_per_epoch"] = [30.0] * 3
-    compare(measured, peak=1.0)
+    compare(measured)
     header, _, line = report.training_table({"workloads": {"small": measured}}).splitlines()
     assert "| nbnet | scikit-learn | PyTorch, 2 threads | best peer ÷ nbnet |" in header
-    assert "| 3.0 | 3.0 | 30 | 1.0 |" in line
+    assert line.endswith("| 3.0 | 3.0 | 30 | 1.0 | – | – |")
+
+
+def test_both_shares_are_shown(measured):
+    gflops = SMALL.flops_per_epoch / 3e-3 / 1e9
+    rates = {"float32": {"1": 3 * gflops, "4": 10 * gflops}}
+    compare(measured, {"registers": rates, "products": {"numpy": gflops, "jax": 5 * gflops}})
+    header, _, line = report.training_table({"workloads": {"small": measured}}).splitlines()
+    assert header.endswith("| nbnet's share of the peak | of the best product |")
+    assert line.endswith("| 10% | 20% |")
+    variant = report.training_table({"workloads": {"small": measured}}, main=False)
+    assert "%" not in variant
+
+
+def test_the_peak_is_told():
+    note = report.peak_note(RATES)
+    assert "20 GF/s on 1 core and 80 GF/s on 4 cores" in note
+    assert "64 GF/s, by JAX" in note
 
 
 def test_a_system_that_was_left_out_has_a_dash(measured):
     without = copy.deepcopy(measured)
     del without["systems"]["sklearn"]
     for one in (measured, without):
-        compare(one, peak=1.0)
+        compare(one)
     *_, first, second = report.training_table(
         {"workloads": {"all": measured, "some": without}}, main=False
     ).splitlines()

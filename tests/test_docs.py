@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import nbnet
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
@@ -53,5 +55,6 @@ def test_readme_has_the_commands(command):
 
 def test_architecture_names_every_module():
     architecture = read(DOCS / "architecture.md")
-    modules = {path.name for path in (ROOT / "nbnet").rglob("*.py")} - {"__init__.py"}
+    modules = {path.name for path in Path(nbnet.__file__).parent.rglob("*.py")} - {"__init__.py"}
+    assert modules
     assert {name for name in modules if name not in architecture} == set()
