@@ -79,7 +79,11 @@ def main():
 
     linear = LogisticRegression(solver="newton-cholesky")
     network = MLPClassifier(
-        (16,), activation="softplus", batch_size=64, learning_rate_init=0.005, random_state=0
+        hidden_layer_sizes=(16,),
+        activation="softplus",
+        batch_size=64,
+        learning_rate_init=0.005,
+        random_state=0,
     )
     models = {
         "most frequent class": DummyClassifier(),

@@ -74,7 +74,9 @@ def main():
         size = path.stat().st_size
         print(f"{n_rows} rows of {ROW.itemsize} bytes written: {size / 2**20:.1f} MiB")
 
-        model = MLPClassifier((128, 64), learning_rate_init=0.003, batch_size=64, random_state=0)
+        model = MLPClassifier(
+            hidden_layer_sizes=(128, 64), learning_rate_init=0.003, batch_size=64, random_state=0
+        )
         accuracies = []
         print("rows learnt from   accuracy on held-out images")
         for X, y in chain.from_iterable(read(path) for _ in range(PASSES)):

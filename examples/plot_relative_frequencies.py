@@ -44,7 +44,13 @@ print(f"{len(X)} rows, {len(np.unique(X, axis=0))} different inputs")
 # Without a penalty, and trained to the end.
 
 model = MLPClassifier(
-    (10,), "tanh", solver="lbfgs", alpha=0, tol=1e-6, max_iter=1000, random_state=0
+    hidden_layer_sizes=(10,),
+    activation="tanh",
+    solver="lbfgs",
+    alpha=0,
+    tol=1e-6,
+    max_iter=1000,
+    random_state=0,
 ).fit(X, y)
 columns = np.searchsorted(model.classes_, DISHES)  # classes are sorted, dishes are not
 probabilities = model.predict_proba(np.eye(len(DAYS)))[:, columns]
@@ -73,7 +79,13 @@ alphas = np.geomspace(1e-4, 1e2, 13)
 differences = []
 for alpha in alphas:
     held = MLPClassifier(
-        (10,), "tanh", solver="lbfgs", alpha=alpha, tol=1e-5, max_iter=1000, random_state=0
+        hidden_layer_sizes=(10,),
+        activation="tanh",
+        solver="lbfgs",
+        alpha=alpha,
+        tol=1e-5,
+        max_iter=1000,
+        random_state=0,
     ).fit(X, y)
     learned = held.predict_proba(np.eye(len(DAYS)))[:, columns]
     differences.append(np.abs(learned - frequencies).max())

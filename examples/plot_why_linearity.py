@@ -82,7 +82,9 @@ plt.show()
 warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is the same for all
 X, y = load_digits(return_X_y=True)
 models = {
-    kind: MLPClassifier((32,) * 6, kind, max_iter=40, random_state=0).fit(X / 16, y)
+    kind: MLPClassifier(
+        hidden_layer_sizes=(32,) * 6, activation=kind, max_iter=40, random_state=0
+    ).fit(X / 16, y)
     for kind in ("logistic", "tanh", "relu", "leaky_relu", "abs", "maxout")
 }
 for kind, model in models.items():

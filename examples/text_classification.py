@@ -70,7 +70,7 @@ def main():
         # of C = 1, 10, 100 and 1000 the one with the best accuracy on these folds
         "logistic regression": LogisticRegression(C=100, max_iter=1000),
         "nbnet": MLPClassifier(
-            (64,),
+            hidden_layer_sizes=(64,),
             alpha=0.001,
             batch_size=32,
             learning_rate_init=0.003,
