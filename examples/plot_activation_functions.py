@@ -2,9 +2,9 @@ r"""
 Activation functions in input space
 ===================================
 
-A hidden unit first maps its input to a number, :math:`z = w^\top x + b`, then bends it,
-:math:`h = g(z)`. Over two inputs an elementwise unit is a sheet folded, or curved, along the one
-line :math:`z = 0`; a maxout unit is the upper envelope of several planes.
+A hidden unit first maps its input x to a number, z = w·x + b, then applies its activation
+function, h = g(z). Over two inputs an elementwise unit is a sheet folded, or curved, along the one
+line z = 0; a maxout unit is the upper envelope of several planes.
 :class:`nbnet.inspection.HiddenUnitDisplay` draws the units of any fitted model.
 (Goodfellow et al., 2016, section 6.3.)
 """

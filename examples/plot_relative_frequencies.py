@@ -3,9 +3,9 @@ A network as a table of relative frequencies
 ============================================
 
 Where the same inputs come back again and again, a network with enough capacity learns, for each of
-them, the share of each class among its rows: :math:`\mathrm{softmax}(z(x))_i` tends to the number
-of rows with input x and class i, divided by the number of rows with input x. (Goodfellow et al.,
-2016, section 6.2.2.3, equation 6.31.)
+them, the share of each class among its rows: the predicted probability of class i tends
+to the number of rows with input x and class i, divided by the number of rows with input x.
+(Goodfellow et al., 2016, section 6.2.2.3, equation 6.31.)
 """
 
 # %%
