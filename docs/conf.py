@@ -1,9 +1,10 @@
+import sys
 import tomllib
 from pathlib import Path
 
-from docutils import nodes
-from sphinx.util.docutils import SphinxDirective
 from sphinx_gallery.sorting import ExplicitOrder
+
+sys.path.append(str(Path(__file__).parent / "_extensions"))
 
 _project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 
@@ -14,13 +15,17 @@ release = version = _project["version"]
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",  # the source of each object, as a page of the site
     "myst_parser",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
+    # ours, in _extensions
+    "mathml",
+    "offline",
+    "running",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_templates", "auto_examples/*.ipynb"]
+exclude_patterns = ["_build", "_extensions", "_templates", "auto_examples/*.ipynb"]
 
 default_role = "literal"
 myst_enable_extensions = ["attrs_block", "dollarmath"]
@@ -32,7 +37,7 @@ toc_object_entries_show_parents = "hide"
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    "filename_pattern": r"/plot_",
+    "filename_pattern": r"\.py$",  # all of them are run
     "abort_on_example_error": True,
     "capture_repr": ("_repr_html_", "__repr__"),  # a graph shows as its picture
     "ignore_repr_types": r"matplotlib|Display",  # pictures show themselves
@@ -75,10 +80,17 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"{project} {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/logo.svg"
+html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_sidebars = {"index": [], "getting-started": []}
 html_theme_options = {
-    "logo": {"text": project},
+    "logo": {
+        "text": project,
+        "alt_text": project,
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo.svg",
+    },
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
     "show_toc_level": 2,
@@ -95,22 +107,5 @@ def _skip_what_is_scikit_learns(app, what, name, obj, skip, options):
     return True if module.startswith("sklearn.") else None
 
 
-class Picture(SphinxDirective):
-    """Code, and below it the picture that its last line makes."""
-
-    has_content = True
-
-    def run(self):
-        *lines, last = self.content
-        names = {}
-        exec("\n".join(lines), names)
-        code = "\n".join(self.content)
-        return [
-            nodes.literal_block(code, code, language="python"),
-            nodes.raw("", eval(last, names)._repr_html_(), format="html"),
-        ]
-
-
 def setup(app):
-    app.add_directive("picture", Picture)
     app.connect("autodoc-skip-member", _skip_what_is_scikit_learns)

@@ -4,7 +4,7 @@ Mixed columns and missing values
 
 Numbers, categories and gaps in one pipeline, cross-validated::
 
-    pip install . pandas && python examples/mixed_columns.py
+    pip install ".[plot]" pandas && python examples/mixed_columns.py
 
 Who survived the Titanic? Of its 1,309 passengers the age of every fifth is unknown and the deck of
 three in four; some columns are numbers, one is ordered, some are mere names. Each kind gets its own
@@ -20,6 +20,8 @@ import io
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import sklearn.datasets
 from sklearn.compose import ColumnTransformer
@@ -79,7 +81,11 @@ def main():
 
     linear = LogisticRegression(solver="newton-cholesky")
     network = MLPClassifier(
-        (16,), activation="softplus", batch_size=64, learning_rate_init=0.005, random_state=0
+        hidden_layer_sizes=(16,),
+        activation="softplus",
+        batch_size=64,
+        learning_rate_init=0.005,
+        random_state=0,
     )
     models = {
         "most frequent class": DummyClassifier(),
@@ -88,15 +94,31 @@ def main():
     }
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     print(f"\n{'mean of five folds':20}{''.join(f'{metric:>14}' for metric in METRICS)}")
-    scores = {}
+    scores, folds_log_loss = {}, {}
     for name, model in models.items():
         result = cross_validate(model, X, y, cv=folds, scoring=METRICS)
         scores[name] = [result[f"test_{metric}"].mean() for metric in METRICS]
+        folds_log_loss[name] = -result["test_neg_log_loss"]
         print(f"{name:20}{''.join(f'{score:14.3f}' for score in scores[name])}")
 
     by_chance, by_linear, by_network = (score[-1] for score in scores.values())
     print(f"held-out log-loss: {by_network - by_linear:.3f} better than the linear model's")
     assert by_network > by_linear > by_chance, "the network's probabilities are no better"
+
+    draw(folds_log_loss["logistic regression"], folds_log_loss["nbnet"])
+    plt.show()
+
+
+def draw(by_linear, by_network):
+    """Draw the held-out log-loss of both models, fold by fold."""
+    _, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+    place = np.arange(len(by_linear))
+    ax.plot(place, by_linear, "o", color="tab:orange", label="logistic regression")
+    ax.plot(place, by_network, "o", color="tab:blue", label="nbnet")
+    ax.vlines(place, by_linear, by_network, color="gray", zorder=0)
+    ax.set_xticks(place, [f"fold {i + 1}" for i in place])
+    ax.set(ylabel="held-out log-loss", title="Who survived the Titanic: lower is better")
+    ax.legend()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Learning out of core
 
 Learn from a file that is never in memory as a whole: `partial_fit`, chunk by chunk::
 
-    pip install . && python examples/out_of_core.py
+    pip install ".[plot]" && python examples/out_of_core.py
 
 The rows are scikit-learn's handwritten digits, each shifted by up to two pixels up, down, left and
 right as well. They are written to a file, a chunk at a time, in random order. A generator reads the
@@ -17,6 +17,7 @@ import tracemalloc
 from itertools import chain
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -74,8 +75,10 @@ def main():
         size = path.stat().st_size
         print(f"{n_rows} rows of {ROW.itemsize} bytes written: {size / 2**20:.1f} MiB")
 
-        model = MLPClassifier((128, 64), learning_rate_init=0.003, batch_size=64, random_state=0)
-        accuracies = []
+        model = MLPClassifier(
+            hidden_layer_sizes=(128, 64), learning_rate_init=0.003, batch_size=64, random_state=0
+        )
+        accuracies, rows_learnt = [], []
         print("rows learnt from   accuracy on held-out images")
         for X, y in chain.from_iterable(read(path) for _ in range(PASSES)):
             model.partial_fit(X, y, classes=np.arange(10))
@@ -83,6 +86,7 @@ def main():
                 model.score(X_test, y_test)
                 tracemalloc.start()
             accuracies.append(model.score(X_test, y_test))
+            rows_learnt.append(model.t_)
             if len(accuracies) % 10 == 1:
                 print(f"{model.t_:16}   {accuracies[-1]:.4f}")
         peak = tracemalloc.get_traced_memory()[1]
@@ -92,6 +96,22 @@ def main():
     print(f"most memory in use, model included: {peak / 2**20:.1f} MiB")
     assert accuracies[-1] > max(0.9, accuracies[0]), "the model learnt too little"
     assert peak < size / 4, "the file was in memory"
+
+    draw(rows_learnt, accuracies, n_rows)
+    plt.show()
+
+
+def draw(rows_learnt, accuracies, n_rows):
+    """Draw the held-out accuracy over the rows that were learnt from; a line ends each pass."""
+    _, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+    ax.plot(rows_learnt, accuracies, marker=".")
+    for end in range(1, PASSES + 1):
+        ax.axvline(end * n_rows, color="gray", linestyle=":")
+    ax.set(
+        xlabel="rows learnt from (a dotted line ends a pass over the file)",
+        ylabel="accuracy on held-out images",
+        title="Digits, learnt chunk by chunk",
+    )
 
 
 if __name__ == "__main__":

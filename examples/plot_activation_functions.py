@@ -2,9 +2,9 @@ r"""
 Activation functions in input space
 ===================================
 
-A hidden unit first maps its input to a number, :math:`z = w^\top x + b`, then bends it,
-:math:`h = g(z)`. Over two inputs an elementwise unit is a sheet folded, or curved, along the one
-line :math:`z = 0`; a maxout unit is the upper envelope of several planes.
+A hidden unit first maps its input x to a number, z = w·x + b, then applies its activation
+function, h = g(z). Over two inputs an elementwise unit is a sheet folded, or curved, along the one
+line z = 0; a maxout unit is the upper envelope of several planes.
 :class:`nbnet.inspection.HiddenUnitDisplay` draws the units of any fitted model.
 (Goodfellow et al., 2016, section 6.3.)
 """
@@ -78,7 +78,7 @@ plt.show()
 X, y = make_moons(400, noise=0.15, random_state=0)
 warnings.simplefilter("ignore", ConvergenceWarning)  # 150 epochs will do
 fit = {"learning_rate_init": 0.01, "max_iter": 150, "tol": 0, "random_state": 2}
-model = MLPClassifier((8, 8), **fit).fit(X, y)
+model = MLPClassifier(hidden_layer_sizes=(8, 8), **fit).fit(X, y)
 print(f"accuracy on the moons: {model.score(X, y):.3f}")
 
 for layer in (0, 1):
@@ -92,7 +92,10 @@ plt.show()
 # All of these kinds learn the moons, at their own pace.
 
 activations = ("logistic", "tanh", "relu", "leaky_relu", "abs", "maxout")
-models = {name: MLPClassifier((8, 8), name, **fit).fit(X, y) for name in activations}
+models = {
+    name: MLPClassifier(hidden_layer_sizes=(8, 8), activation=name, **fit).fit(X, y)
+    for name in activations
+}
 for name, model in models.items():
     print(f"{name:12} loss {model.loss_:.4f} after {model.n_iter_} epochs")
 TrainingDisplay.from_estimators(models, log_scale=True)

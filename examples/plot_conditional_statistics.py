@@ -2,7 +2,7 @@ r"""
 Mean, median, quantiles: what a cost learns
 ===========================================
 
-The cost decides which statistic of :math:`p(y \mid x)` a network learns: squared error the mean,
+The cost decides which statistic of p(y | x) a network learns: squared error the mean,
 absolute error the median, the tilted absolute error any quantile, and Huber's loss something
 between mean and median. On skewed noise of a known kind all of them differ, and all can be checked.
 (Goodfellow et al., 2016, section 6.2.1.2, equations 6.14 to 6.16.)

@@ -51,8 +51,8 @@ def draw(n, noise):
 X, y = draw(4000, rng.normal)
 X_new, y_new = draw(2000, rng.normal)
 
-model = MLPRegressor("gaussian", **SETTINGS).fit(X, y)
-constant = MLPRegressor("squared_error", **SETTINGS).fit(X, y)
+model = MLPRegressor(loss="gaussian", **SETTINGS).fit(X, y)
+constant = MLPRegressor(loss="squared_error", **SETTINGS).fit(X, y)
 constant_std = np.std(y - constant.predict(X))
 
 # %%
@@ -111,8 +111,8 @@ def draw_pair(n):
 
 X, Y = draw_pair(4000)
 X_new, Y_new = draw_pair(3000)
-diagonal = MLPRegressor("gaussian", **SETTINGS).fit(X, Y)
-full = MLPRegressor("gaussian", covariance="full", **SETTINGS).fit(X, Y)
+diagonal = MLPRegressor(loss="gaussian", **SETTINGS).fit(X, Y)
+full = MLPRegressor(loss="gaussian", covariance="full", **SETTINGS).fit(X, Y)
 
 
 def cost_of(model):
@@ -181,7 +181,7 @@ X_new, y_new = draw(2000, laplace_noise)
 print("negative log-likelihood of new data under heavy tails")
 fitted = {}
 for loss, distribution in (("gaussian", stats.norm), ("laplace", stats.laplace)):
-    fitted[loss] = MLPRegressor(loss, **SETTINGS).fit(X, y)
+    fitted[loss] = MLPRegressor(loss=loss, **SETTINGS).fit(X, y)
     location, std = fitted[loss].predict(X_new, return_std=True)
     cost = -distribution.logpdf(y_new, location, std / distribution.std()).mean()
     print(f"{loss:18}{cost:8.3f}")

@@ -27,7 +27,12 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_
 # hidden features. The network is fitted with the labels of the training half, then transforms.
 
 network = MLPClassifier(
-    (64, 16), "tanh", alpha=0.01, learning_rate_init=0.003, tol=0.001, random_state=0
+    hidden_layer_sizes=(64, 16),
+    activation="tanh",
+    alpha=0.01,
+    learning_rate_init=0.003,
+    tol=0.001,
+    random_state=0,
 )
 steps = {"pixels": [], "hidden features": [network]}
 pipelines = {

@@ -98,7 +98,9 @@ assert np.allclose(summed, at_X)
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
-model = MLPClassifier((64,), alpha=1.0, max_iter=60, learning_rate_init=0.01, random_state=0)
+model = MLPClassifier(
+    hidden_layer_sizes=(64,), alpha=1.0, max_iter=60, learning_rate_init=0.01, random_state=0
+)
 model.fit(X_train, y_train)
 net, params = model.to_network()
 shown = np.array([np.flatnonzero(y_test == digit)[0] for digit in (0, 1, 3, 4, 7, 8)])

@@ -127,7 +127,11 @@ figure, axes = plt.subplots(1, 3, figsize=(12, 4.3), layout="constrained")
 for ax, depth in zip(axes, (1, 2, 3), strict=True):
     width = widest(2, depth, 500)
     model = MLPClassifier(
-        (width,) * depth, learning_rate_init=0.01, max_iter=300, tol=0, random_state=1
+        hidden_layer_sizes=(width,) * depth,
+        learning_rate_init=0.01,
+        max_iter=300,
+        tol=0,
+        random_state=1,
     ).fit(points, label)
     count, polygons, regions = linear_regions_in_plane(model, *corners, return_polygons=True)
     polygons = [corners[0] + polygon @ (corners[1:] - corners[0]) for polygon in polygons]

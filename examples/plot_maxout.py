@@ -2,8 +2,8 @@ r"""
 Maxout: a unit that learns its activation function
 ==================================================
 
-A maxout unit takes the largest of K affine maps of its input,
-:math:`h = \max_k (w_k^\top x + b_k)`. With two pieces it *is* a ReLU, a leaky ReLU or an absolute
+A maxout unit takes the largest of K affine maps of its input x: h is the maximum of w_k·x + b_k
+over k = 1 … K. With two pieces it *is* a ReLU, a leaky ReLU or an absolute
 value, depending on its weights; with more it is any convex function, as closely as there are
 pieces. (Goodfellow et al., 2016, section 6.3.1; Goodfellow et al., "Maxout networks", 2013.)
 """

@@ -111,7 +111,7 @@ X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
 fig, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 for loss, colour in (("log_loss", "tab:blue"), ("pinned_log_loss", "tab:orange")):
     model = MLPClassifier(
-        (50,), loss=loss, learning_rate_init=0.003, random_state=0, max_iter=400
+        hidden_layer_sizes=(50,), loss=loss, learning_rate_init=0.003, random_state=0, max_iter=400
     ).fit(X_train, y_train)
     ax.plot(np.arange(1, model.n_iter_ + 1), model.loss_curve_, color=colour, lw=2, label=loss)
     print(

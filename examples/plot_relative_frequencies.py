@@ -3,9 +3,9 @@ A network as a table of relative frequencies
 ============================================
 
 Where the same inputs come back again and again, a network with enough capacity learns, for each of
-them, the share of each class among its rows: :math:`\mathrm{softmax}(z(x))_i` tends to the number
-of rows with input x and class i, divided by the number of rows with input x. (Goodfellow et al.,
-2016, section 6.2.2.3, equation 6.31.)
+them, the share of each class among its rows: the predicted probability of class i tends
+to the number of rows with input x and class i, divided by the number of rows with input x.
+(Goodfellow et al., 2016, section 6.2.2.3, equation 6.31.)
 """
 
 # %%
@@ -44,7 +44,13 @@ print(f"{len(X)} rows, {len(np.unique(X, axis=0))} different inputs")
 # Without a penalty, and trained to the end.
 
 model = MLPClassifier(
-    (10,), "tanh", solver="lbfgs", alpha=0, tol=1e-6, max_iter=1000, random_state=0
+    hidden_layer_sizes=(10,),
+    activation="tanh",
+    solver="lbfgs",
+    alpha=0,
+    tol=1e-6,
+    max_iter=1000,
+    random_state=0,
 ).fit(X, y)
 columns = np.searchsorted(model.classes_, DISHES)  # classes are sorted, dishes are not
 probabilities = model.predict_proba(np.eye(len(DAYS)))[:, columns]
@@ -73,7 +79,13 @@ alphas = np.geomspace(1e-4, 1e2, 13)
 differences = []
 for alpha in alphas:
     held = MLPClassifier(
-        (10,), "tanh", solver="lbfgs", alpha=alpha, tol=1e-5, max_iter=1000, random_state=0
+        hidden_layer_sizes=(10,),
+        activation="tanh",
+        solver="lbfgs",
+        alpha=alpha,
+        tol=1e-5,
+        max_iter=1000,
+        random_state=0,
     ).fit(X, y)
     learned = held.predict_proba(np.eye(len(DAYS)))[:, columns]
     differences.append(np.abs(learned - frequencies).max())

@@ -3,8 +3,9 @@ Why linearity: how gradients get through
 ========================================
 
 The gradient at a weight is a product along the path from it to the loss. Each unit on that path
-contributes its slope :math:`g'(z)`. Where the slope is small, little is learned; through many
-layers small slopes multiply. A rectifier's slope is exactly one wherever the unit is on.
+contributes the derivative of its activation function. Where that is small, little is learned;
+through many layers small derivatives multiply. A rectifier's derivative is exactly one wherever the
+unit is on.
 (Goodfellow et al., 2016, section 6.3.)
 """
 
@@ -82,7 +83,9 @@ plt.show()
 warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is the same for all
 X, y = load_digits(return_X_y=True)
 models = {
-    kind: MLPClassifier((32,) * 6, kind, max_iter=40, random_state=0).fit(X / 16, y)
+    kind: MLPClassifier(
+        hidden_layer_sizes=(32,) * 6, activation=kind, max_iter=40, random_state=0
+    ).fit(X / 16, y)
     for kind in ("logistic", "tanh", "relu", "leaky_relu", "abs", "maxout")
 }
 for kind, model in models.items():

@@ -32,7 +32,7 @@ assert np.allclose(linear, 0.5)
 # Two units are the fewest that can do it, so most starts end in a local minimum: this one does not.
 
 parameters = {"activation": "relu", "solver": "lbfgs", "alpha": 0.0, "max_iter": 1000}
-model = MLPClassifier((2,), random_state=6, **parameters).fit(X, y)
+model = MLPClassifier(hidden_layer_sizes=(2,), random_state=6, **parameters).fit(X, y)
 H = model.transform(X)  # what the hidden units make of the four points
 probabilities = model.predict_proba(X)[:, 1]
 print("x1 x2   xor   h1      h2      probability of 1")
@@ -86,7 +86,10 @@ figure.colorbar(shades, ax=axes, label="probability of 1")
 
 solved = []
 for units in (2, 4, 8):
-    fits = (MLPClassifier((units,), random_state=seed, **parameters) for seed in range(100))
+    fits = (
+        MLPClassifier(hidden_layer_sizes=(units,), random_state=seed, **parameters)
+        for seed in range(100)
+    )
     solved.append(sum(np.array_equal(fit.fit(X, y).predict(X), y) for fit in fits))
     print(f"{units} hidden units: {solved[-1]} of 100 starts learn XOR")
 assert solved == sorted(solved)

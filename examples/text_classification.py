@@ -4,7 +4,7 @@ Classifying text
 
 Real sentences, a sparse matrix, and an honest look at the linear model::
 
-    pip install . && python examples/text_classification.py
+    pip install ".[plot]" && python examples/text_classification.py
 
 Which part of SciPy is this about? The documents are what SciPy, which nbnet needs anyway, says of
 its own public functions and classes in their docstrings: the prose before the list of parameters,
@@ -18,7 +18,9 @@ two are about equal. Look at such a table before you prefer the network.
 import importlib
 import inspect
 import re
+import textwrap
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -70,7 +72,7 @@ def main():
         # of C = 1, 10, 100 and 1000 the one with the best accuracy on these folds
         "logistic regression": LogisticRegression(C=100, max_iter=1000),
         "nbnet": MLPClassifier(
-            (64,),
+            hidden_layer_sizes=(64,),
             alpha=0.001,
             batch_size=32,
             learning_rate_init=0.003,
@@ -97,6 +99,20 @@ def main():
     probabilities = pipeline.predict_proba(QUESTIONS)
     for question, row in zip(QUESTIONS, probabilities, strict=True):
         print(f"{question:70} {pipeline.classes_[row.argmax()]} ({row.max():.0%})")
+
+    draw(probabilities, pipeline.classes_)
+    plt.show()
+
+
+def draw(probabilities, parts):
+    """Draw the probability of each part of SciPy for each question."""
+    _, axes = plt.subplots(2, 2, figsize=(9, 5.5), sharex=True, sharey=True, layout="constrained")
+    for ax, question, row in zip(axes.flat, QUESTIONS, probabilities, strict=True):
+        ax.barh(parts, row)
+        ax.set_title(textwrap.fill(question, 45), fontsize=9)
+    axes[0, 0].invert_yaxis()
+    for ax in axes[1]:
+        ax.set_xlabel("probability")
 
 
 if __name__ == "__main__":

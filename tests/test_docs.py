@@ -1,5 +1,6 @@
 """The documents keep their word: links, commands, code blocks."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -36,11 +37,20 @@ def test_pages_and_pictures_of_the_gallery_are_those_of_an_example(path):
     assert {*pages, *pictures} <= EXAMPLES
 
 
+# Pages with these are run by the build of the site, whose extra brings them, and there alone.
+OF_THE_BUILD = re.compile(r"^import (mlflow|optuna|shap)$", re.M)
+
+
 @page
 def test_code_blocks_run(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": path.stem}
-    blocks = re.findall(r"^```(?:python|\{picture\})\n(.*?)^```", read(path), re.M | re.S)
+    blocks = re.findall(r"^```(?:python|\{picture\}|\{run\})\n(.*?)^```", read(path), re.M | re.S)
+    if OF_THE_BUILD.search("".join(blocks)):
+        assert all(
+            f"```{{run}}\n{block}" in read(path) for block in blocks
+        )  # so that the build runs it
+        pytest.skip("run when the site is built")
     for block in blocks:
         exec(compile(block, str(path), "exec"), namespace)
 
@@ -51,6 +61,44 @@ def test_code_blocks_run(path, tmp_path, monkeypatch):
 )
 def test_readme_has_the_commands(command):
     assert f"    {command}\n" in read(README)
+
+
+@pytest.fixture
+def offline():
+    """The extension of the site that finds what a page would fetch from a network."""
+    spec = importlib.util.spec_from_file_location("offline", DOCS / "_extensions" / "offline.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "remote"),
+    [
+        ("page.html", '<script src="https://a.org/b.js"></script>', ["https://a.org/b.js"]),
+        ("page.html", '<link rel="stylesheet" href="//a.org/b.css">', ["//a.org/b.css"]),
+        ("page.html", '<link rel="icon" href="http://a.org/i.png" />', ["http://a.org/i.png"]),
+        ("page.html", '<img src="HTTPS://a.org/b.png"/>', ["HTTPS://a.org/b.png"]),
+        ("page.html", "<style>@import 'https://a.org/b.css'</style>", ["https://a.org/b.css"]),
+        ("page.html", '<p style="background: url(//a.org/b)">', ["//a.org/b"]),
+        ("site.css", 'a { src: url("https://a.org/f.woff2") }', ["https://a.org/f.woff2"]),
+        ("picture.svg", '<svg><image href="https://a.org/b.png"/></svg>', ["https://a.org/b.png"]),
+        # a link to click, a namespace, a file of the site
+        ("page.html", '<a href="https://a.org">a</a>', []),
+        ("page.html", '<link rel="next" href="https://a.org/b.html">', []),
+        ("page.html", '<svg xmlns="http://www.w3.org/2000/svg"></svg>', []),
+        (
+            "page.html",
+            '<script src="_static/b.js"></script><img src="data:image/png;base64,AA">',
+            [],
+        ),
+        ("site.css", "a { src: url(fonts/f.woff2) }", []),
+    ],
+)
+def test_what_a_page_would_fetch_is_found(offline, tmp_path, name, text, remote):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    assert offline.remote_addresses(path) == remote
 
 
 def test_architecture_names_every_module():

@@ -97,7 +97,7 @@ class HiddenUnitDisplay:
     >>> from nbnet import MLPClassifier
     >>> from nbnet.inspection import HiddenUnitDisplay
     >>> X, y = load_iris(return_X_y=True, as_frame=True)
-    >>> clf = MLPClassifier(6, solver="lbfgs", random_state=0).fit(X, y)
+    >>> clf = MLPClassifier(hidden_layer_sizes=6, solver="lbfgs", random_state=0).fit(X, y)
     >>> display = HiddenUnitDisplay.from_estimator(
     ...     clf, X, features=("petal length (cm)", "petal width (cm)"))
     >>> display.axes_.shape
@@ -321,7 +321,8 @@ class TrainingDisplay:
     >>> from nbnet import MLPClassifier
     >>> from nbnet.inspection import TrainingDisplay
     >>> X, y = load_iris(return_X_y=True)
-    >>> models = {activation: MLPClassifier(8, activation, max_iter=500).fit(X / 10, y)
+    >>> models = {activation: MLPClassifier(hidden_layer_sizes=8, activation=activation,
+    ...                                     max_iter=500).fit(X / 10, y)
     ...           for activation in ("relu", "maxout")}
     >>> display = TrainingDisplay.from_estimators(models, log_scale=True)
     >>> [line.get_label() for line in display.lines_[0]]
