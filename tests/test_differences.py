@@ -3,10 +3,10 @@
 import contextlib
 import copy
 import io
-import math
 import pickle
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,13 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import sklearn.neural_network as upstream
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
 import nbnet
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "differences.md"
 
 # ---- what is drawn: names, so that a failing case prints as what can be pasted as an example
 
@@ -458,7 +461,7 @@ CLASSES = {
 
 
 def own_classes(y):
-    if sp.issparse(y) or np.ndim(y) == 2 and np.shape(y)[1] != 1:
+    if sp.issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] != 1):
         return np.arange(y.shape[1] if hasattr(y, "shape") else len(y[0]))
     try:
         return np.unique(np.asarray(y).ravel())
@@ -506,6 +509,8 @@ class Outcome:
     warned: set[str]
     printed: str
     attributes: dict[str, Any]
+    messages: list[str]  # of the warnings
+    data: tuple[Any, Any, Any]
 
 
 def attributes_of(model):
@@ -555,10 +560,16 @@ def perform(model, call, case):
     if returned is model:
         returned = "self"
     warned = {warning.category.__name__ for warning in caught}
-    outcome = Outcome(raised, returned, warned, printed.getvalue(), attributes_of(model))
-    outcome.messages = [str(w.message) for w in caught]
-    outcome.data = (X, y, weight)
-    return model, outcome
+    messages = [str(warning.message) for warning in caught]
+    return model, Outcome(
+        raised,
+        returned,
+        warned,
+        printed.getvalue(),
+        attributes_of(model),
+        messages,
+        (X, y, weight),
+    )
 
 
 def public_type(error):
@@ -620,20 +631,418 @@ def compare(theirs, ours):
             yield name, a.attributes[name], b.attributes[name]
 
 
-def run(case):
-    """Run a case on both libraries up to the first call that ends otherwise."""
-    def make(module):
-        return getattr(module, case.kind)(**copy.deepcopy(case.parameters))
+@dataclass
+class Step:
+    """One call on both estimators, and what a rule may need to judge its differences."""
 
-    models = [make(upstream), make(nbnet)]
-    for i, call in enumerate(case.calls):
+    case: Case
+    call: Call
+    models: list[Any]
+    theirs: Outcome
+    ours: Outcome
+    before: dict[str, Any]  # nbnet's attributes before the call
+    found: dict[str, tuple[Any, Any]]
+
+    @property
+    def trains(self):
+        return self.call.method in ("fit", "partial_fit")
+
+    @property
+    def goes_on(self):
+        """Whether the call started from a fitted model."""
+        warm = self.call.method == "partial_fit" or self.told("warm_start")
+        return self.trains and warm and "coefs_" in self.before
+
+    def told(self, name):
+        return self.models[1].get_params()[name]
+
+    def refused(self, words=""):
+        """Whether nbnet raised, with these words, where scikit-learn did not."""
+        error = self.ours.raised
+        return self.theirs.raised is None and error is not None and words in str(error)
+
+    def accepted(self):
+        """Whether scikit-learn raised where nbnet did not."""
+        return self.theirs.raised is not None and self.ours.raised is None
+
+
+def run(case):
+    """Run a case on both libraries, up to the first call that leaves them in different states."""
+    models = [
+        getattr(module, case.kind)(**copy.deepcopy(case.parameters)) for module in (upstream, nbnet)
+    ]
+    for call in case.calls:
         before = attributes_of(models[1])
         (models[0], theirs), (models[1], ours) = (perform(m, call, case) for m in models)
         if ours.raised is not None and call.method != "set_coefs":
-            assert before.keys() == ours.attributes.keys()
+            assert before.keys() == ours.attributes.keys(), ours.raised
             for name, value in before.items():
                 assert same(value, ours.attributes[name], 0), name
-        found = list(compare(theirs, ours))
-        yield i, call, models, theirs, ours, found
-        if found or theirs.raised is not None:
+        found = {name: values for name, *values in compare(theirs, ours)}
+        yield Step(case, call, list(models), theirs, ours, before, found)
+        if theirs.raised is not None or not found.keys() <= {"returned", "warned", "printed"}:
             return
+
+
+# ---- what may differ: each rule is a row of the document
+
+
+CLIPPED = 2.0  # log-losses are clipped in a row at 36 (float64) or 16 (float32), here in a mean
+LOSS_VALUES = {"loss_", "loss_curve_", "best_loss_"}
+HISTORY = LOSS_VALUES | {"validation_scores_", "best_validation_score_"}
+RESULTS = HISTORY | {"coefs_", "intercepts_", "n_iter_", "t_", "warned", "raised", "printed"}
+SINGLE = {"float32", "float16", "csr float32", "frame float32"}
+
+
+def several_outputs(step):
+    y = step.theirs.data[1]
+    return (
+        step.case.kind == "MLPRegressor"
+        and step.told("loss") == "squared_error"
+        and step.trains
+        and np.ndim(y) == 2
+        and np.shape(y)[1] > 1
+    )
+
+
+def sum_over_outputs(step, name):
+    if not several_outputs(step) or step.theirs.raised or step.ours.raised:
+        return False
+    if step.told("solver") == "lbfgs" or step.ours.warned != step.theirs.warned:
+        return name in RESULTS
+    a, b = step.theirs.attributes, step.ours.attributes
+    if a["n_iter_"] != b["n_iter_"] or step.told("learning_rate") == "adaptive":
+        return name in RESULTS
+    # The penalty is not multiplied: the ratio lies between 1 and the number of outputs.
+    n = np.shape(step.theirs.data[1])[1]
+    return name in LOSS_VALUES | {"printed"} and a["loss_"] <= b["loss_"] <= n * a["loss_"] * (
+        1 + 1e-9
+    )
+
+
+def best_weights(step, name):
+    past = step.before.get("validation_scores_")
+    return step.goes_on and bool(past) and name in ("coefs_", "intercepts_")
+
+
+def not_finite(step, name):
+    if not step.trains or name not in RESULTS:
+        return False
+    if step.refused("non-finite") or step.refused("finite"):
+        return True
+    curve = step.theirs.attributes.get("loss_curve_", [])
+    return not np.isfinite([*curve, step.theirs.attributes.get("loss_", 0.0)]).all()
+
+
+def very_sure(step, name):
+    if step.case.kind != "MLPClassifier" or not step.trains or name not in RESULTS:
+        return False
+    if step.theirs.raised is not None or step.ours.raised is not None:
+        return False
+    with np.errstate(all="ignore"):
+        loss = max([*step.ours.attributes.get("loss_curve_", []), step.ours.attributes["loss_"]])
+    return loss > CLIPPED
+
+
+def all_zero_batch(step, name):
+    weight = step.theirs.data[2]
+    return (
+        step.accepted()
+        and isinstance(step.theirs.raised, ZeroDivisionError)
+        and (np.min(weight) == 0)
+    )
+
+
+def validates_parameters(step):
+    """Whether the parameters are those that scikit-learn would let a first call have."""
+    try:
+        step.models[0]._validate_params()
+    except ValueError:
+        return False
+    return True
+
+
+RULES = {
+    "Squared error with several outputs": (
+        sum_over_outputs,
+        Case("MLPRegressor", [Call("fit", y="two columns")], PLAIN),
+    ),
+    "Early stopping, the best weights": (
+        best_weights,
+        Case(
+            "MLPRegressor",
+            [Call("fit", y="wave"), Call("fit", y="wave")],
+            PLAIN | {"solver": "sgd", "early_stopping": True, "warm_start": True},
+            n=30,
+        ),
+    ),
+    "A training loss that is NaN or infinite": (
+        not_finite,
+        Case("MLPRegressor", [Call("fit", y="1e200")], PLAIN),
+    ),
+    "Log-loss of very sure predictions": (
+        very_sure,
+        Case("MLPClassifier", [Call("fit", X="1e6", y="multiclass")], PLAIN),
+    ),
+    "with a negative y": (
+        lambda step, name: step.refused("loss='poisson' needs 0 <= y"),
+        Case("MLPRegressor", [Call("fit", y="wave")], PLAIN | {"loss": "poisson"}),
+    ),
+    "negative sample weights": (
+        lambda step, name: step.refused("must be non-negative"),
+        Case("MLPRegressor", [Call("fit", y="wave", weight="one negative")], PLAIN),
+    ),
+    "A batch whose sample weights are all 0": (
+        all_zero_batch,
+        Case(
+            "MLPRegressor",
+            [Call("fit", y="wave", weight="first half zeros")],
+            PLAIN | {"batch_size": 2, "shuffle": False},
+        ),
+    ),
+    "Sample weights whose sum is infinite": (
+        lambda step, name: step.trains
+        and step.call.weight == "1e308"
+        and (step.accepted() or name in RESULTS),
+        Case("MLPRegressor", [Call("partial_fit", y="wave", weight="1e308")], PLAIN),
+    ),
+    "Layers, or a number of targets": (
+        lambda step, name: step.goes_on
+        and (step.refused("The fitted coefs_ have shapes") or step.refused("y has")),
+        Case(
+            "MLPRegressor",
+            [
+                Call("fit", y="wave"),
+                Call("set_params", argument=[("hidden_layer_sizes", 5)]),
+                Call("partial_fit", y="wave"),
+            ],
+            PLAIN,
+        ),
+    ),
+    "`solver='lbfgs'` with float32 X": (
+        lambda step, name: step.told("solver") == "lbfgs"
+        and step.trains
+        and any(np.float32 == coef.dtype for coef in getattr(step.models[1], "coefs_", ()))
+        and name in RESULTS,
+        Case("MLPRegressor", [Call("fit", "float32", "wave")], PLAIN | {"solver": "lbfgs"}),
+    ),
+    "`partial_fit` under `solver='lbfgs'`": (
+        lambda step, name: step.call.method == "partial_fit"
+        and step.told("solver") == "lbfgs"
+        and step.refused("has no attribute 'partial_fit'"),
+        Case("MLPRegressor", [Call("partial_fit", y="wave")], PLAIN | {"solver": "lbfgs"}),
+    ),
+    "A multilabel y of other values than 0 and 1": (
+        lambda step, name: step.call.y.startswith("multilabel")
+        and step.refused("needs 0 <= y <= 1"),
+        Case("MLPClassifier", [Call("fit", y="multilabel -1 and 1")], PLAIN),
+    ),
+    "The type of an error": (
+        lambda step, name: name == "raised"
+        and step.theirs.raised is not None
+        and isinstance(step.ours.raised, (ValueError, TypeError, AttributeError)),
+        Case("MLPRegressor", [Call("fit", y="wave")], PLAIN | {"hidden_layer_sizes": (2.5,)}),
+    ),
+    "`verbose` with `solver='lbfgs'`": (
+        lambda step, name: name == "printed" and step.told("solver") == "lbfgs",
+        Case("MLPRegressor", [Call("fit", y="wave")], PLAIN | {"solver": "lbfgs", "verbose": 1}),
+    ),
+    "`verbose`, when training stops": (
+        lambda step, name: (name == "printed"
+        and step.told("solver") != "lbfgs"
+        and bool(step.told("verbose"))
+        and "did not improve" in step.theirs.printed + step.theirs.printed.lower())
+        or (name == "printed" and "learning rate" in step.theirs.printed.lower()),
+        Case(
+            "MLPRegressor",
+            [Call("fit", y="wave")],
+            PLAIN | {"verbose": True, "tol": 0.5, "n_iter_no_change": 1, "max_iter": 5},
+        ),
+    ),
+    "NumPy's `RuntimeWarning`": (
+        lambda step, name: name == "warned"
+        and {"RuntimeWarning"} == step.theirs.warned ^ step.ours.warned,
+        Case("MLPRegressor", [Call("fit", y="wave")], PLAIN | {"alpha": 1e300}),
+    ),
+    "The dtype of X in `predict`": (
+        lambda step, name: step.call.method in ("predict", "predict_proba", "predict_log_proba")
+        and name == "returned"
+        and same(
+            np.asarray(step.theirs.returned, np.float64).astype(np.float32),
+            np.asarray(step.ours.returned, np.float64).astype(np.float32),
+        ),
+        Case("MLPRegressor", [Call("fit", y="wave"), Call("predict", "longdouble")], PLAIN),
+    ),
+    "A multilabel model": (
+        lambda step, name: step.goes_on and step.refused("but in the previous call it was"),
+        Case(
+            "MLPClassifier",
+            [Call("fit", y="multilabel"), Call("fit", y="multiclass")],
+            PLAIN | {"warm_start": True},
+        ),
+    ),
+    "`classes` of another length": (
+        lambda step, name: step.refused("columns for"),
+        Case("MLPClassifier", [Call("partial_fit", y="multilabel", argument="0 to 4")], PLAIN),
+    ),
+    "Further training of a model on X of another dtype": (
+        lambda step, name: step.goes_on
+        and step.before["coefs_"][0].dtype != getattr(step.theirs.data[0], "dtype", np.float64)
+        and (name in RESULTS),
+        Case(
+            "MLPRegressor",
+            [Call("fit", "float32", "wave"), Call("fit", "1e39", "wave")],
+            PLAIN | {"warm_start": True},
+        ),
+    ),
+    "An earlier fit with another solver": (
+        lambda step, name: name in HISTORY and step.goes_on and step.told("solver") == "lbfgs",
+        Case(
+            "MLPRegressor",
+            [
+                Call("fit", y="wave"),
+                Call("set_params", argument=[("solver", "lbfgs")]),
+                Call("fit", y="wave"),
+            ],
+            PLAIN | {"warm_start": True},
+        ),
+    ),
+    "changed from `'lbfgs'`": (
+        lambda step, name: step.goes_on
+        and step.accepted()
+        and isinstance(step.theirs.raised, (AttributeError, TypeError))
+        and any(word in str(step.theirs.raised) for word in ("loss", "count", "NoneType")),
+        Case(
+            "MLPRegressor",
+            [
+                Call("fit", y="wave"),
+                Call("set_params", argument=[("solver", "sgd")]),
+                Call("fit", y="wave"),
+            ],
+            PLAIN | {"warm_start": True, "solver": "lbfgs"},
+        ),
+    ),
+    "`coefs_` and `intercepts_` set by hand": (
+        lambda step, name: any(call.method == "set_coefs" for call in step.case.calls),
+        Case(
+            "MLPRegressor",
+            [Call("fit", y="wave"), Call("set_coefs", argument="ints"), Call("partial_fit", y="wave")],
+            PLAIN,
+        ),
+    ),
+    "A parameter out of its bounds in a second `partial_fit`": (
+        lambda step, name: step.goes_on
+        and step.call.method == "partial_fit"
+        and not validates_parameters(step),
+        Case(
+            "MLPRegressor",
+            [
+                Call("fit", y="wave"),
+                Call("set_params", argument=[("max_iter", -1)]),
+                Call("partial_fit", y="wave"),
+            ],
+            PLAIN,
+        ),
+    ),
+    "`loss` changed": (
+        lambda step, name: step.goes_on
+        and any("loss" in dict(c.argument) for c in step.case.calls if c.method == "set_params"),
+        Case(
+            "MLPRegressor",
+            [
+                Call("fit", y="counts"),
+                Call("set_params", argument=[("loss", "poisson")]),
+                Call("fit", y="counts"),
+            ],
+            PLAIN | {"warm_start": True},
+        ),
+    ),
+}  # fmt: skip
+
+# Faults of nbnet, known and not yet mended. Once one is mended its example passes, which fails here
+# as an unexpected success: delete the entry then.
+FAULTS = {
+    "y that is no number is taken for one": (
+        lambda step, name: (
+            step.case.kind == "MLPRegressor"
+            and step.trains
+            and step.accepted()
+            and isinstance(step.theirs.raised, TypeError)
+        ),
+        Case("MLPRegressor", [Call("fit", y="datetime")], PLAIN),
+    ),
+    "hidden_layer_sizes=True is one layer of one unit": (
+        lambda step, name: step.accepted() and "integer is required" in str(step.theirs.raised),
+        Case("MLPRegressor", [Call("fit", y="wave")], PLAIN | {"hidden_layer_sizes": True}),
+    ),
+    "a bool is refused where it is a number for scikit-learn": (
+        lambda step, name: step.refused("must be a number, got True"),
+        Case("MLPRegressor", [Call("fit", y="wave")], PLAIN | {"alpha": True}),
+    ),
+    "weights so small that their reciprocals overflow give NaN": (
+        lambda step, name: (
+            step.trains
+            and step.call.weight == "1e-310"
+            and (name in RESULTS or step.refused("non-finite"))
+        ),
+        Case(
+            "MLPRegressor",
+            [Call("fit", y="counts", weight="1e-310")],
+            PLAIN | {"early_stopping": True},
+            seed=3,
+        ),
+    ),
+    "predict before fit with an unknown loss raises KeyError": (
+        lambda step, name: step.call.method == "predict" and isinstance(step.ours.raised, KeyError),
+        Case("MLPRegressor", [Call("predict")], PLAIN | {"loss": "hinge"}),
+    ),
+    "predict takes X that holds no numbers": (
+        lambda step, name: not step.trains and step.accepted(),
+        Case("MLPRegressor", [Call("fit", y="wave"), Call("predict", "digits")], PLAIN),
+    ),
+}
+
+
+def unexplained(case):
+    """The differences of a case that no rule lists, in words."""
+    rules = {**RULES, **FAULTS}
+    for step in run(case):
+        for name, (theirs, ours) in step.found.items():
+            if not any(applies(step, name) for applies, _ in rules.values()):
+                said = step.ours.messages
+                yield f"{step.call}: {name}: scikit-learn {theirs!r}, nbnet {ours!r} ({said})"
+
+
+@pytest.mark.parametrize("phrase", RULES)
+def test_listed_difference_is_one(phrase):
+    applies, example = RULES[phrase]
+    rows = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("| ")]
+    assert sum(phrase in row.split("|")[1] for row in rows) == 1
+    last = list(run(example))[-1]
+    assert last.found
+    assert any(applies(last, name) for name in last.found)
+    assert list(unexplained(example)) == []
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, id=name, marks=pytest.mark.xfail(strict=True))
+        for name, (_, example) in FAULTS.items()
+    ],
+)
+def test_fault_is_mended(example):
+    assert not any(step.found for step in run(example))
+
+
+@settings(max_examples=250, suppress_health_check=list(HealthCheck))
+@given(cases())
+def test_no_other_difference(case):
+    assert list(unexplained(case)) == []
+
+
+@pytest.mark.slow
+@settings(max_examples=5000, suppress_health_check=list(HealthCheck))
+@given(cases())
+def test_no_other_difference_in_many_cases(case):
+    assert list(unexplained(case)) == []
