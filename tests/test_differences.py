@@ -46,7 +46,7 @@ X_KINDS = {
     "reversed": lambda X: X[::-1, ::-1],
     "read-only": lambda X: frozen(X),
     "masked": np.ma.masked_array,
-    "matrix": lambda X: np.asmatrix(X),
+    "matrix": lambda X: matrix(X),
     "csr": sp.csr_matrix,
     "csr_array": sp.csr_array,
     "csc": sp.csc_matrix,
@@ -109,6 +109,12 @@ X_KINDS = {
     "shorter": lambda X: X[1:],
     "ragged": lambda X: [[1.0], *X.tolist()[1:]],
 }  # fmt: skip
+
+
+def matrix(X):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        return np.asmatrix(X)
 
 
 def frozen(array):
@@ -339,7 +345,7 @@ PARAMETERS = [
     *(("learning_rate", value) for value in ("invscaling", "adaptive", "optimal", None)),
     *(
         ("learning_rate_init", value)
-        for value in (1e-8, 0.1, 1, 50.0, 1e300, np.inf, np.nan, 0, -1, 1e-320, np.float32(0.1), True)
+        for value in (1e-8, 0.1, 1, 50.0, 1e300, np.inf, np.nan, 0, -1, 1e-320, True)
     ),
     *(("power_t", value) for value in (0, 1, 2.5, 400.0, np.inf, -1, True)),
     *(("max_iter", value) for value in (1, 2, 5, np.int64(2), 0, -1, 2.0, True, np.inf)),
@@ -804,7 +810,7 @@ RULES = {
         lambda step, name: step.trains
         and step.call.weight == "1e308"
         and (step.accepted() or name in RESULTS),
-        Case("MLPRegressor", [Call("partial_fit", y="wave", weight="1e308")], PLAIN),
+        Case("MLPRegressor", [Call("partial_fit", "reversed", "wave", "1e308")], PLAIN, 3, 7, 2),
     ),
     "Layers, or a number of targets": (
         lambda step, name: step.goes_on
@@ -926,7 +932,11 @@ RULES = {
         lambda step, name: any(call.method == "set_coefs" for call in step.case.calls),
         Case(
             "MLPRegressor",
-            [Call("fit", y="wave"), Call("set_coefs", argument="ints"), Call("partial_fit", y="wave")],
+            [
+                Call("fit", y="wave"),
+                Call("set_coefs", argument="ints"),
+                Call("partial_fit", y="wave"),
+            ],
             PLAIN,
         ),
     ),
