@@ -83,7 +83,10 @@ DATA = {
     "X no columns": ((X[:, :0], Y, None), r"0 feature\(s\)"),
     "X vector": ((X[:, 0], Y, None), "Expected 2D array, got 1D array"),
     "X cube": ((X[None], Y, None), "(?i)dim"),
-    "X text": ((np.full(X.shape, "a"), Y, None), "could not convert string to float"),
+    "X text": (
+        (np.full(X.shape, "a"), Y, None),
+        "X must hold numbers, but its column 0 holds text",
+    ),
     "X complex": ((X * 1j, Y, None), "Complex data not supported"),
     "y missing": ((X, None, None), "requires y to be passed"),
     "y shorter": ((X, Y[:-1], None), r"inconsistent numbers of samples: \[150, 149\]"),
@@ -99,7 +102,7 @@ DATA = {
     "weight zero": ((X, Y, 0 * ONES), "(?i)sample.?weight.* 0|zero"),
     "weight shorter": ((X, Y, ONES[:-1]), "sample_weight.*shape"),
     "weight matrix": ((X, Y, np.ones((150, 2))), "(?i)sample.?weight"),
-    "weight text": ((X, Y, ["a"] * 150), "could not convert string to float"),
+    "weight text": ((X, Y, ["1"] * 150), "sample_weight must hold numbers, but it holds text"),
 }
 
 CLASSIFIER_DATA = {
@@ -111,7 +114,8 @@ CLASSIFIER_DATA = {
 }
 
 REGRESSOR_DATA = {
-    "y text": ((X, np.where(Y, "a", "b"), None), "could not convert string to float"),
+    "y text": ((X, np.where(Y, "1", "2"), None), "y must hold numbers, but it holds text"),
+    "y dates": ((X, Y.astype("M8[s]"), None), "y must hold numbers, but it holds dates"),
     "y sparse": ((X, sp.csr_matrix(np.c_[Y, Y]), None), "y must be a dense array|[Ss]parse"),
 }
 
@@ -133,7 +137,13 @@ def snapshot(model):
     """The fitted attributes: the objects, and copies of their contents."""
     fitted = {k: v for k, v in vars(model).items() if k not in model.get_params()}
     weights = [a.copy() for a in model.coefs_ + model.intercepts_]
-    return fitted, weights, list(model.loss_curve_), model._optimizer.slots.copy(), model.predict(X)
+    return (
+        fitted,
+        weights,
+        list(model.loss_curve_),
+        model._training["slots"].copy(),
+        model.predict(X),
+    )
 
 
 def assert_unchanged(model, before):
@@ -144,7 +154,7 @@ def assert_unchanged(model, before):
     for a, b in zip(model.coefs_ + model.intercepts_, weights, strict=True):
         np.testing.assert_array_equal(a, b)
     assert model.loss_curve_ == losses
-    np.testing.assert_array_equal(model._optimizer.slots, slots)
+    np.testing.assert_array_equal(model._training["slots"], slots)
     np.testing.assert_array_equal(model.predict(X), predictions)
 
 
@@ -347,7 +357,9 @@ def test_non_finite_loss_raises(solver):
 
 def test_partial_fit_that_overflows_keeps_weights_and_optimizer():
     model = MLPRegressor(hidden_layer_sizes=5, solver="sgd", random_state=0).partial_fit(X, Y)
-    model._optimizer.learning_rate = 1e308  # the loss is measured before the step that overflows
+    model._training["learning_rate_init"] = (
+        1e308  # the loss is measured before the step that overflows
+    )
     before = snapshot(model)
     with (
         np.errstate(all="ignore"),
@@ -355,7 +367,7 @@ def test_partial_fit_that_overflows_keeps_weights_and_optimizer():
     ):
         model.partial_fit(X * 1e3, Y)
     assert_unchanged(model, before)
-    assert model._optimizer.step == 1
+    assert model._training["step"] == 1
 
 
 @pytest.mark.parametrize("broken", ["column", "pointer"])

@@ -15,10 +15,11 @@ import sklearn.neural_network as upstream
 from sklearn.datasets import load_iris, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import accuracy_score
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
 
-import nbnet.base
-import nbnet.estimators
+import nbnet.estimators.base
+import nbnet.estimators.mlp
 from nbnet import MLPClassifier, MLPRegressor
 from nbnet.kernels.activations import ACTIVATIONS
 
@@ -599,16 +600,17 @@ def test_predict_adds_no_attribute():
 def test_validation_is_skipped_only_where_it_would_change_nothing(dtype, spoil, plain, monkeypatch):
     model = MLPClassifier(4, max_iter=2, random_state=0).fit(X_IRIS.astype(dtype), Y_IRIS)
     X = spoil(X_IRIS.astype(dtype))
-    validate, seen = nbnet.base.validate_data, []
+    validate, seen = nbnet.estimators.base.validate_data, []
 
     def spy(*args, **options):
         seen.append(validate(*args, **options))
         return seen[-1]
 
-    monkeypatch.setattr(nbnet.base, "validate_data", spy)
+    monkeypatch.setattr(nbnet.estimators.base, "validate_data", spy)
     probabilities = model.predict_proba(X)
     assert (not seen) == plain
-    expected = validate(model, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+    dtypes = [dtype, np.float64, np.float32]  # what is neither becomes the model's
+    expected = validate(model, X, accept_sparse="csr", dtype=dtypes, reset=False)
     monkeypatch.setattr(type(model), "_check_features", lambda model, X: expected)
     np.testing.assert_array_equal(model.predict_proba(X), probabilities)
 
@@ -643,13 +645,38 @@ def test_converged_fit_warns_of_nothing():
         MLPClassifier(4, tol=1.0, random_state=0).fit(X_IRIS, Y_IRIS)
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_unconverged_fit_warns(solver):
-    with pytest.warns(ConvergenceWarning, match="not converged within"):
-        MLPClassifier(4, solver=solver, max_iter=2, random_state=0).fit(X_IRIS, Y_IRIS)
+UNCONVERGED = {
+    "adam": r"Stochastic Optimizer: Maximum iterations \(2\) reached and the optimization hasn't "
+    r"converged yet\.",
+    "lbfgs": r"lbfgs failed to converge after 2 iteration\(s\) \(status=1\)",
+}
+
+
+@pytest.mark.parametrize("solver", UNCONVERGED)
+@BOTH
+def test_unconverged_fit_warns_in_the_words_that_are_filtered(Estimator, solver):
+    model = Estimator(hidden_layer_sizes=4, solver=solver, max_iter=2, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=f"^{UNCONVERGED[solver]}") as caught:
+        model.fit(X_IRIS, Y_IRIS)
+    assert {w.filename for w in caught} == {__file__}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", UNCONVERGED[solver])
+        model.fit(X_IRIS, Y_IRIS)
+
+
+def test_warnings_name_the_users_line_through_scikit_learn():
+    model = make_pipeline(MLPClassifier(4, max_iter=2, batch_size=1000))
+    search = GridSearchCV(model, {"mlpclassifier__alpha": [0.1]}, cv=2)
+    for call in (model.fit, search.fit):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call(X_IRIS, Y_IRIS)
+        assert {w.category for w in caught} == {ConvergenceWarning, UserWarning}
+        assert {w.filename for w in caught} == {__file__}
 
 
 def test_examples_in_docstrings():
-    failed, tried = doctest.testmod(nbnet.estimators)
+    failed, tried = doctest.testmod(nbnet.estimators.mlp)
     assert failed == 0
     assert tried > 5

@@ -1,0 +1,83 @@
+"""The weights of a model: `coefs_` and `intercepts_`, and the flat vector that networks take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+from nbnet.estimators.targets import Targets
+from nbnet.kernels.losses import LOSSES
+from nbnet.network import Network
+
+__all__ = ["Cut", "cut", "initial", "packed"]
+
+# The blocks of a network, a flat vector, and the arrays that were cut from it.
+Cut = tuple[Any, np.ndarray, tuple[np.ndarray, ...]]
+NOTHING_CUT: Cut = ((), np.empty(0), ())
+
+
+def initial(
+    network: Network, targets: Targets, random_state: np.random.RandomState, dtype: Any
+) -> np.ndarray:
+    """Draw the parameters (P,) of a new model."""
+    params = network.init(random_state, dtype=dtype)
+    if LOSSES[targets.loss].link == "location_and_scale":
+        # From unit scales on: the exponential of a random one may be any number.
+        for last in (part[-1] for part in network.unpack(params, copy=False)):
+            last[..., targets.n_outputs :] = 0
+    return params
+
+
+def cut(network: Network, params: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], Cut]:
+    """Cut `coefs_` and `intercepts_` out of a flat vector, and remember the vector."""
+    coefs, intercepts = network.unpack(params, copy=False)
+    return coefs, intercepts, (network.blocks, params, (*coefs, *intercepts))
+
+
+def packed(
+    network: Network,
+    coefs: Sequence[np.ndarray],
+    intercepts: Sequence[np.ndarray],
+    dtype: Any,
+    remembered: Cut,
+    asked: str,
+) -> np.ndarray:
+    """`coefs_` and `intercepts_` as the flat vector (P,) of a network, if they fit it.
+
+    As long as they are the arrays that were cut from such a vector, it is that vector: to copy it
+    would take longer than to predict one row. `asked` names the parameters that the network follows
+    from, for the error.
+    """
+    blocks, params, arrays = remembered
+    now = (*coefs, *intercepts)
+    if blocks == network.blocks and len(arrays) == len(now) and all(map(is_, arrays, now)):
+        return params
+    _check_shapes(network, coefs, intercepts, asked)
+    return network.pack(coefs, intercepts, dtype=dtype)
+
+
+def _check_shapes(
+    network: Network, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], asked: str
+) -> None:
+    """Raise a ValueError that names the array that does not fit, and why."""
+    if len(coefs) != len(intercepts):
+        raise ValueError(
+            f"coefs_ and intercepts_ must have one entry each for each layer; they have "
+            f"{len(coefs)} and {len(intercepts)}."
+        )
+    shapes = [np.shape(weights) for weights in coefs]
+    for i, (shape, bias) in enumerate(zip(shapes, intercepts, strict=True)):
+        if len(shape) == 2 and np.shape(bias) != shape[1:]:
+            raise ValueError(
+                f"intercepts_[{i}] has shape {np.shape(bias)}, but coefs_[{i}], of shape {shape}, "
+                f"needs {shape[1:]}. Set both."
+            )
+    wanted = [(block.fan_in, block.columns) for block in network.blocks]
+    if shapes != wanted:
+        raise ValueError(
+            f"The fitted coefs_ have shapes {shapes}, but {asked} and the data ask for {wanted}. "
+            "Set the parameters back, or fit with warm_start=False."
+        )
