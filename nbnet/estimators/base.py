@@ -224,10 +224,10 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     if TYPE_CHECKING:  # inherited from scikit-learn, which has no types
 
-        def get_params(self, deep: bool = True) -> dict[str, Any]: ...
-        def set_params(self, **params: Any) -> Self: ...
-        def fit_transform(self, X: MatrixLike, y: Any = None, **fit_params: Any) -> Any: ...
-        def get_feature_names_out(self, input_features: Any = None) -> np.ndarray: ...
+        def get_params(self, deep: bool = True) -> dict[str, Any]: ...  # noqa: D102
+        def set_params(self, **params: Any) -> Self: ...  # noqa: D102
+        def fit_transform(self, X: MatrixLike, y: Any = None, **fit_params: Any) -> Any: ...  # noqa: D102
+        def get_feature_names_out(self, input_features: Any = None) -> np.ndarray: ...  # noqa: D102
 
     # What the two estimators fill in.
 
@@ -591,12 +591,10 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _packed(self, network: Network) -> np.ndarray:
         """`coefs_` and `intercepts_` as the flat vector of a network, if they fit it."""
-        asked = (
-            f"hidden_layer_sizes={self.hidden_layer_sizes!r}, activation={self.activation!r}, "
-            f"pieces={self.pieces}"
-            if self.architecture is None
-            else f"architecture={self.architecture!r}"
-        )
+        names = ["architecture"]
+        if self.architecture is None:
+            names = ["hidden_layer_sizes", "activation", "pieces"]
+        asked = {name: getattr(self, name) for name in names}
         remembered = getattr(self, "_cut_from", NOTHING_CUT)
         return packed(network, self.coefs_, self.intercepts_, self._dtype, remembered, asked)
 

@@ -109,7 +109,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     if TYPE_CHECKING:  # inherited from scikit-learn, which has no types
 
-        def score(
+        def score(  # noqa: D102
             self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
         ) -> float: ...
 
@@ -335,7 +335,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     if TYPE_CHECKING:  # inherited from scikit-learn, which has no types
 
-        def score(
+        def score(  # noqa: D102
             self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
         ) -> float: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any
 
@@ -43,12 +43,12 @@ def packed(
     intercepts: Sequence[np.ndarray],
     dtype: Any,
     remembered: Cut,
-    asked: str,
+    asked: Mapping[str, Any],
 ) -> np.ndarray:
     """`coefs_` and `intercepts_` as the flat vector (P,) of a network, if they fit it.
 
     As long as they are the arrays that were cut from such a vector, it is that vector: to copy it
-    would take longer than to predict one row. `asked` names the parameters that the network follows
+    would take longer than to predict one row. `asked` holds the parameters that the network follows
     from, for the error.
     """
     blocks, params, arrays = remembered
@@ -60,7 +60,10 @@ def packed(
 
 
 def _check_shapes(
-    network: Network, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], asked: str
+    network: Network,
+    coefs: Sequence[np.ndarray],
+    intercepts: Sequence[np.ndarray],
+    asked: Mapping[str, Any],
 ) -> None:
     """Raise a ValueError that names the array that does not fit, and why."""
     if len(coefs) != len(intercepts):
@@ -77,7 +80,8 @@ def _check_shapes(
             )
     wanted = [(block.fan_in, block.columns) for block in network.blocks]
     if shapes != wanted:
+        told = ", ".join(f"{name}={value!r}" for name, value in asked.items())
         raise ValueError(
-            f"The fitted coefs_ have shapes {shapes}, but {asked} and the data ask for {wanted}. "
+            f"The fitted coefs_ have shapes {shapes}, but {told} and the data ask for {wanted}. "
             "Set the parameters back, or fit with warm_start=False."
         )

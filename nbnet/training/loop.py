@@ -1,5 +1,6 @@
 """The loop over epochs, and what it begins with."""
 
+import math
 from time import perf_counter
 
 import numpy as np
@@ -83,12 +84,23 @@ def split_rows(
     train, validation : int64 ndarrays
         Row numbers, each in shuffled order.
     """
-    train, validation = train_test_split(
-        np.arange(n_rows, dtype=np.int64),
-        test_size=validation_fraction,
-        random_state=random_state,
-        stratify=stratify,
-    )
+    try:
+        train, validation = train_test_split(
+            np.arange(n_rows, dtype=np.int64),
+            test_size=validation_fraction,
+            random_state=random_state,
+            stratify=stratify,
+        )
+    except ValueError as error:
+        if "_size" not in str(error):  # that is, it speaks of the classes
+            raise
+        n_validation = math.ceil(validation_fraction * n_rows)
+        parts = f"{n_validation} to validate on and {n_rows - n_validation} to train on"
+        enough = "" if stratify is None else ", and each part needs a row of each class"
+        raise ValueError(
+            f"early_stopping=True cannot split {n_rows} rows by validation_fraction="
+            f"{validation_fraction}: that is {parts}{enough}."
+        ) from error
     if len(validation) < 2:
         raise ValueError(
             "The validation set is too small. early_stopping=True needs at least 2 rows to "
