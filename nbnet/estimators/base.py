@@ -37,7 +37,7 @@ from nbnet.estimators.parameters import HIDDEN_UNITS, MatrixLike, Parameter
 from nbnet.estimators.pickles import restored, stamped
 from nbnet.estimators.targets import Targets
 from nbnet.estimators.warn import warn
-from nbnet.estimators.weights import NOTHING_CUT, cut, initial, packed
+from nbnet.estimators.weights import NOTHING_CUT, cut, initial, packed, uncut
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.optimizers import OPTIMIZERS
@@ -226,7 +226,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         def get_params(self, deep: bool = True) -> dict[str, Any]: ...  # noqa: D102
         def set_params(self, **params: Any) -> Self: ...  # noqa: D102
-        def fit_transform(self, X: MatrixLike, y: Any = None, **fit_params: Any) -> Any: ...  # noqa: D102
+        def fit_transform(self, X: MatrixLike, y: Any = None, **more: Any) -> np.ndarray: ...  # noqa: D102
         def get_feature_names_out(self, input_features: Any = None) -> np.ndarray: ...  # noqa: D102
 
     # What the two estimators fill in.
@@ -591,12 +591,15 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _packed(self, network: Network) -> np.ndarray:
         """`coefs_` and `intercepts_` as the flat vector of a network, if they fit it."""
+        cut_from = getattr(self, "_cut_from", NOTHING_CUT)
+        params = uncut(network, self.coefs_, self.intercepts_, cut_from)
+        if params is not None:
+            return params
         names = ["architecture"]
         if self.architecture is None:
             names = ["hidden_layer_sizes", "activation", "pieces"]
         asked = {name: getattr(self, name) for name in names}
-        remembered = getattr(self, "_cut_from", NOTHING_CUT)
-        return packed(network, self.coefs_, self.intercepts_, self._dtype, remembered, asked)
+        return packed(network, self.coefs_, self.intercepts_, self._dtype, asked)
 
     def to_network(self) -> tuple[Network, np.ndarray]:
         """Hand over the fitted network, for all that `nbnet.graph` can do with one.

@@ -211,7 +211,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._fit(X, y, sample_weight, incremental=True)
         return self
 
-    def predict(self, X: MatrixLike) -> Any:
+    def predict(self, X: MatrixLike) -> np.ndarray:
         """Predict class labels.
 
         Parameters

@@ -77,7 +77,7 @@ class Targets(Protocol):
         """Labels (N,) that a split keeps in proportion, from encoded targets."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ClassTargets:
     """Class labels in one column, or a matrix of 0 and 1 (multilabel).
 
@@ -209,7 +209,7 @@ class ClassTargets:
         return self.classes.take(codes, mode="clip")  # one class: it is always predicted
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class RegressionTargets:
     """Numbers in one column or several.
 

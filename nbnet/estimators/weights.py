@@ -12,7 +12,7 @@ from nbnet.estimators.targets import Targets
 from nbnet.kernels.losses import LOSSES
 from nbnet.network import Network
 
-__all__ = ["Cut", "cut", "initial", "packed"]
+__all__ = ["NOTHING_CUT", "Cut", "cut", "initial", "packed", "uncut"]
 
 # The blocks of a network, a flat vector, and the arrays that were cut from it.
 Cut = tuple[Any, np.ndarray, tuple[np.ndarray, ...]]
@@ -37,24 +37,34 @@ def cut(network: Network, params: np.ndarray) -> tuple[list[np.ndarray], list[np
     return coefs, intercepts, (network.blocks, params, (*coefs, *intercepts))
 
 
-def packed(
+def uncut(
     network: Network,
     coefs: Sequence[np.ndarray],
     intercepts: Sequence[np.ndarray],
-    dtype: Any,
     remembered: Cut,
-    asked: Mapping[str, Any],
-) -> np.ndarray:
-    """`coefs_` and `intercepts_` as the flat vector (P,) of a network, if they fit it.
+) -> np.ndarray | None:
+    """The flat vector (P,) that these very arrays were cut from, if they still are.
 
-    As long as they are the arrays that were cut from such a vector, it is that vector: to copy it
-    would take longer than to predict one row. `asked` holds the parameters that the network follows
-    from, for the error.
+    To copy it would take longer than to predict one row.
     """
     blocks, params, arrays = remembered
     now = (*coefs, *intercepts)
     if blocks == network.blocks and len(arrays) == len(now) and all(map(is_, arrays, now)):
         return params
+    return None
+
+
+def packed(
+    network: Network,
+    coefs: Sequence[np.ndarray],
+    intercepts: Sequence[np.ndarray],
+    dtype: Any,
+    asked: Mapping[str, Any],
+) -> np.ndarray:
+    """`coefs_` and `intercepts_` as a new flat vector (P,) of a network, if they fit it.
+
+    `asked` holds the parameters that the network follows from, for the error.
+    """
     _check_shapes(network, coefs, intercepts, asked)
     return network.pack(coefs, intercepts, dtype=dtype)
 
