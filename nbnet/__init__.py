@@ -12,13 +12,13 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from nbnet.version import __version__
+
 if TYPE_CHECKING:
     from nbnet.estimators import MLPClassifier, MLPRegressor
     from nbnet.warmup import warmup
 
 __all__ = ["MLPClassifier", "MLPRegressor", "__version__", "warmup"]
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

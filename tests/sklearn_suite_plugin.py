@@ -5,12 +5,16 @@ the path. Loading the plugin puts nbnet's classes where that file will import sc
 """
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import sklearn.neural_network
 
 import nbnet
+from nbnet.training.recipe import Recipe
+from nbnet.training.schedules import learning_rate
+from nbnet.training.state import FitState
 
 
 def _loss_grad_lbfgs(
@@ -34,7 +38,7 @@ def _loss_grad_lbfgs(
         network.pack(arrays[:half], arrays[half:]),
         X,
         Y.argmax(axis=1) if self.out_activation_ == "softmax" else Y.astype(X.dtype),
-        loss=self._loss(),
+        loss=self._fitted_loss(),
         alpha=self.alpha,
         sample_weight=sample_weight,
     )
@@ -42,6 +46,27 @@ def _loss_grad_lbfgs(
     return loss, np.hstack([part.ravel() for part in weights + biases])
 
 
+def _optimizer(self):
+    """Upstream's optimizer, as far as that file looks: the learning rate of the next epoch."""
+    part, state = self._training, FitState(np.empty(0), np.empty(0), np.random.RandomState())
+    state.t, state.step, state.slow_downs = self.t_, part["step"], part["slow_downs"]
+    names = ("learning_rate_init", "schedule", "schedule_numbers")
+    recipe = Recipe(**{name: part[name] for name in names})
+    return SimpleNamespace(learning_rate=learning_rate(recipe, state))
+
+
+def _no_improvement_count(self):
+    return self._training["no_improvement_count"]
+
+
+def _set_by_a_test(self, value):
+    """Do nothing: a test sets it to 0 before the first call, where it is 0."""
+    assert value == 0
+
+
+for Estimator in (nbnet.MLPClassifier, nbnet.MLPRegressor):
+    Estimator._optimizer = property(_optimizer)
+    Estimator._no_improvement_count = property(_no_improvement_count, _set_by_a_test)
 nbnet.MLPClassifier._loss_grad_lbfgs = _loss_grad_lbfgs
 sklearn.neural_network.MLPClassifier = nbnet.MLPClassifier
 sklearn.neural_network.MLPRegressor = nbnet.MLPRegressor

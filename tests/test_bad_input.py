@@ -83,7 +83,10 @@ DATA = {
     "X no columns": ((X[:, :0], Y, None), r"0 feature\(s\)"),
     "X vector": ((X[:, 0], Y, None), "Expected 2D array, got 1D array"),
     "X cube": ((X[None], Y, None), "(?i)dim"),
-    "X text": ((np.full(X.shape, "a"), Y, None), "could not convert string to float"),
+    "X text": (
+        (np.full(X.shape, "a"), Y, None),
+        "X must hold numbers, but .* column 0 holds text",
+    ),
     "X complex": ((X * 1j, Y, None), "Complex data not supported"),
     "y missing": ((X, None, None), "requires y to be passed"),
     "y shorter": ((X, Y[:-1], None), r"inconsistent numbers of samples: \[150, 149\]"),
@@ -99,7 +102,7 @@ DATA = {
     "weight zero": ((X, Y, 0 * ONES), "(?i)sample.?weight.* 0|zero"),
     "weight shorter": ((X, Y, ONES[:-1]), "sample_weight.*shape"),
     "weight matrix": ((X, Y, np.ones((150, 2))), "(?i)sample.?weight"),
-    "weight text": ((X, Y, ["a"] * 150), "could not convert string to float"),
+    "weight text": ((X, Y, ["1"] * 150), "sample_weight must hold numbers, but it holds text"),
 }
 
 CLASSIFIER_DATA = {
@@ -111,7 +114,8 @@ CLASSIFIER_DATA = {
 }
 
 REGRESSOR_DATA = {
-    "y text": ((X, np.where(Y, "a", "b"), None), "could not convert string to float"),
+    "y text": ((X, np.where(Y, "1", "2"), None), "y must hold numbers, but it holds text"),
+    "y dates": ((X, Y.astype("M8[s]"), None), "y must hold numbers, but it holds dates"),
     "y sparse": ((X, sp.csr_matrix(np.c_[Y, Y]), None), "y must be a dense array|[Ss]parse"),
 }
 
@@ -133,7 +137,13 @@ def snapshot(model):
     """The fitted attributes: the objects, and copies of their contents."""
     fitted = {k: v for k, v in vars(model).items() if k not in model.get_params()}
     weights = [a.copy() for a in model.coefs_ + model.intercepts_]
-    return fitted, weights, list(model.loss_curve_), model._optimizer.slots.copy(), model.predict(X)
+    return (
+        fitted,
+        weights,
+        list(model.loss_curve_),
+        model._training["slots"].copy(),
+        model.predict(X),
+    )
 
 
 def assert_unchanged(model, before):
@@ -144,7 +154,7 @@ def assert_unchanged(model, before):
     for a, b in zip(model.coefs_ + model.intercepts_, weights, strict=True):
         np.testing.assert_array_equal(a, b)
     assert model.loss_curve_ == losses
-    np.testing.assert_array_equal(model._optimizer.slots, slots)
+    np.testing.assert_array_equal(model._training["slots"], slots)
     np.testing.assert_array_equal(model.predict(X), predictions)
 
 
@@ -347,7 +357,9 @@ def test_non_finite_loss_raises(solver):
 
 def test_partial_fit_that_overflows_keeps_weights_and_optimizer():
     model = MLPRegressor(hidden_layer_sizes=5, solver="sgd", random_state=0).partial_fit(X, Y)
-    model._optimizer.learning_rate = 1e308  # the loss is measured before the step that overflows
+    model._training["learning_rate_init"] = (
+        1e308  # the loss is measured before the step that overflows
+    )
     before = snapshot(model)
     with (
         np.errstate(all="ignore"),
@@ -355,7 +367,7 @@ def test_partial_fit_that_overflows_keeps_weights_and_optimizer():
     ):
         model.partial_fit(X * 1e3, Y)
     assert_unchanged(model, before)
-    assert model._optimizer.step == 1
+    assert model._training["step"] == 1
 
 
 @pytest.mark.parametrize("broken", ["column", "pointer"])
@@ -371,3 +383,96 @@ def test_csr_that_points_outside_itself_is_refused(broken):
     for call in (lambda: model.predict(X), lambda: MLPClassifier(4, max_iter=2).fit(X, y)):
         with pytest.raises(ValueError, match=r"ind(ices|ex|ptr)"):
             call()
+
+
+# ---- what is no number
+
+FRAME = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+NO_NUMBERS = {
+    "dates": pd.date_range("2020-01-01", periods=150),
+    "dates with a zone": pd.date_range("2020-01-01", periods=150, tz="UTC"),
+    "durations": pd.timedelta_range("1h", periods=150),
+    "text": ["1.5"] * 150,
+    "text as category": pd.Categorical(["1", "2", "3"] * 50),
+    "text among numbers": pd.Series([1.0, *["2"] * 149], dtype=object),
+}
+
+
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+def test_a_column_that_is_no_number_is_refused_by_name(Estimator, kind):
+    frame = FRAME.assign(c=NO_NUMBERS[kind])
+    what = kind.split()[0]
+    model = Estimator(hidden_layer_sizes=5, max_iter=2, random_state=0)
+    with pytest.raises(ValueError, match=rf"X must hold numbers, but its column 'c' holds {what}"):
+        model.fit(frame, Y)
+    model.fit(FRAME, Y)
+    for call in (model.predict, lambda X: model.partial_fit(X, Y), model.transform):
+        with pytest.raises(ValueError, match=rf"its column 'c' holds {what}"):
+            call(frame)
+    if Estimator is MLPRegressor:
+        for y in (frame["c"], frame["c"].to_numpy(), frame[["a", "c"]]):
+            with pytest.raises(ValueError, match=rf"y must hold numbers, but .*holds {what}"):
+                model.fit(FRAME, y)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (X.astype("M8[s]"), "its column 0 holds dates"),
+        (X.astype("m8[s]"), "its column 0 holds durations"),
+        (X.round(1).astype(str), "its column 0 holds text"),
+        ([[*row[:3], str(row[3])] for row in X], "its column 3 holds text"),
+        (np.c_[X.astype(object), np.full(150, "2")], "its column 4 holds text"),
+        (np.c_[X.astype(object), np.full(150, b"2")], "its column 4 holds text"),
+    ],
+)
+def test_arrays_and_lists_of_other_things_are_refused_by_position(features, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier().fit(features, Y)
+
+
+def test_objects_booleans_and_nullable_numbers_are_numbers():
+    expected = MLPRegressor(hidden_layer_sizes=4, max_iter=2, random_state=0).fit(X.round(), Y)
+    for features in (
+        X.round().astype(object),
+        X.round().tolist(),
+        pd.DataFrame(X.round()).astype("Int64"),
+        pd.DataFrame(X.round()).astype(object),
+    ):
+        model = MLPRegressor(hidden_layer_sizes=4, max_iter=2, random_state=0).fit(features, Y)
+        np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
+
+
+def test_text_and_dates_are_labels_of_classes():
+    for labels in (np.array(["1", "2", "3"]), np.array([1, 2, 3], dtype="M8[D]")):
+        model = MLPClassifier(5, max_iter=2).fit(X, labels[Y])
+        assert set(model.predict(X)) <= set(labels)
+
+
+# ---- weights set by hand
+
+
+@pytest.mark.parametrize(
+    ("coefs", "intercepts", "message"),
+    [
+        ([(4, 6), (6, 3)], [(5,), (3,)], r"intercepts_\[0\] has shape \(5,\), but coefs_\[0\], of"
+         r" shape \(4, 6\), needs \(6,\)"),
+        ([(4, 5), (5, 3)], [(5,)], "one entry each for each layer; they have 2 and 1"),
+        ([(4, 5), (5, 3), (3, 3)], [(5,), (3,)], "they have 3 and 2"),
+        ([(4, 6), (5, 3)], [(6,), (3,)], r"shapes \[\(4, 6\), \(5, 3\)\]"),
+    ],
+)  # fmt: skip
+def test_weights_that_do_not_fit_are_named(coefs, intercepts, message):
+    model = MLPClassifier(5, max_iter=2, warm_start=True).fit(X, Y)
+    model.coefs_ = [np.ones(shape) for shape in coefs]
+    model.intercepts_ = [np.ones(shape) for shape in intercepts]
+    for call in (lambda: model.predict(X), lambda: model.to_network(), lambda: model.fit(X, Y)):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_too_few_rows_for_early_stopping_name_the_parameter():
+    with pytest.raises(ValueError, match=r"validation_fraction=0\.1.* 1 to validate on") as caught:
+        MLPClassifier(early_stopping=True).fit(X[48:53], Y[48:53])
+    assert "test_size" not in str(caught.value)

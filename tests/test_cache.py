@@ -33,7 +33,7 @@ warnings.simplefilter("ignore")  # convergence
 FIT_EVERYTHING = f"""{COUNT_COMPILES}
 import scipy.sparse
 from nbnet import MLPClassifier, MLPRegressor, graph
-from nbnet.estimators import REGRESSION_LOSSES
+from nbnet.estimators.targets import REGRESSION_LOSSES
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
 

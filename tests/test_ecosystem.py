@@ -75,7 +75,7 @@ def test_half_fitted_model_survives(tmp_path):
     for a in (model, loaded):
         a.partial_fit(X[80:], Y[80:])
     assert loaded.loss_curve_ == model.loss_curve_
-    assert loaded._optimizer.step == model._optimizer.step == 8
+    assert loaded._training["step"] == model._training["step"] == 8
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
 
 

@@ -24,7 +24,8 @@ class Residual:
 CONFIGURATIONS = [
     MLPClassifier(max_iter=100),
     MLPClassifier((20, 10), ("maxout", "leaky_relu"), max_iter=60, learning_rate_init=0.01),
-    MLPClassifier(20, "maxout", pieces=3, solver="lbfgs", max_iter=50),
+    # alpha: a check compares predict_log_proba, which is finite, with logarithms of predict_proba
+    MLPClassifier(20, "maxout", pieces=3, solver="lbfgs", max_iter=50, alpha=1.0),
     MLPClassifier(20, "tanh", solver="sgd", learning_rate_init=0.1, max_iter=50),
     MLPClassifier((), solver="sgd", learning_rate="adaptive", learning_rate_init=0.1, max_iter=50),
     MLPRegressor(max_iter=100),

@@ -15,11 +15,13 @@ import sklearn.neural_network as upstream
 from sklearn.datasets import load_iris, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import accuracy_score
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
 
-import nbnet.base
-import nbnet.estimators
+import nbnet.estimators.base
+import nbnet.estimators.mlp
 from nbnet import MLPClassifier, MLPRegressor
+from nbnet.estimators.targets import ClassTargets
 from nbnet.kernels.activations import ACTIVATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -231,6 +233,63 @@ def test_several_outputs_report_the_sum_of_their_squared_errors():
     np.testing.assert_allclose(model.loss_, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", ["log_loss", "pinned_log_loss"])
+def test_one_class_has_one_column_of_probabilities(loss, dtype):
+    X = X_IRIS.astype(dtype)
+    fitted = MLPClassifier(4, loss=loss, max_iter=2).fit(X, np.full(150, "only"))
+    partly = MLPClassifier(4, loss=loss).partial_fit(X, np.zeros(150, int), classes=[0])
+    for model in (fitted, partly):
+        for data in (X, X[:1]):
+            np.testing.assert_array_equal(model.predict_proba(data), np.ones((len(data), 1)))
+            np.testing.assert_array_equal(model.predict_log_proba(data), np.zeros((len(data), 1)))
+        assert model.predict_proba(X).dtype == dtype
+    assert set(partly.predict(X)) == {0}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", ["log_loss", "pinned_log_loss"])
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_log_probabilities_are_exact(kind, loss, dtype):
+    """Also where probabilities are 0 or 1: finite, and as precise as the raw outputs."""
+    y = {
+        "binary": Y_IRIS > 0,
+        "multiclass": Y_IRIS,
+        "multilabel": np.c_[Y_IRIS > 0, Y_IRIS > 1].astype(int),
+    }[kind]
+    X = (X_IRIS - X_IRIS.mean(axis=0)).astype(dtype)
+    model = MLPClassifier((), loss=loss, max_iter=1).fit(X, y)
+    model.coefs_[0][:] = 1000 * np.random.RandomState(0).normal(size=model.coefs_[0].shape)
+    net, params = model.to_network()
+    raw = net.forward(params, X).astype(np.longdouble)
+    if kind == "multiclass":
+        if loss == "pinned_log_loss":
+            raw = np.pad(raw, ((0, 0), (1, 0)))
+        exact = raw - np.logaddexp.reduce(raw, axis=1, keepdims=True)
+    else:
+        exact = -np.logaddexp(0, -raw)
+        if kind == "binary":
+            exact = np.hstack([-np.logaddexp(0, raw), exact])
+    logs = model.predict_log_proba(X)
+    assert logs.dtype == dtype
+    assert model.predict_proba(X).min() < np.finfo(dtype).tiny  # or nothing is tried here
+    np.testing.assert_allclose(logs, exact, rtol=1e-5, atol=1e-6 if kind == "multilabel" else 1e-12)
+
+
+def test_logarithms_of_nearly_one_are_exact():
+    raw = np.array([[0.0, -50.0, -60.0]])
+    several = ClassTargets(np.arange(3), "multiclass")
+    logs = several.log_estimates(raw, "softmax_cross_entropy")
+    np.testing.assert_allclose(logs[0, 0], -(np.exp(-50) + np.exp(-60)), rtol=1e-14)
+    two = ClassTargets(np.arange(2), "binary")
+    logs = two.log_estimates(np.array([[50.0]]), "sigmoid_cross_entropy")
+    np.testing.assert_allclose(logs, [[-50, -np.exp(-50)]], rtol=1e-14)
+
+
+def test_many_classes_are_not_warned_of():
+    MLPClassifier(4, max_iter=1).fit(X_IRIS[:60], np.arange(60))
+
+
 def test_one_class_is_always_predicted():
     model = MLPClassifier(5, max_iter=3, random_state=0, early_stopping=True)
     model.fit(X_IRIS, np.full(150, "only"))
@@ -349,6 +408,23 @@ def test_weights_set_by_hand_are_used(Estimator):
     model.set_params(learning_rate_init=1e-300).fit(X_IRIS, Y_IRIS)
     assert model.loss_ != before
     assert len(np.unique(model.predict(X_IRIS))) == 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, bool, object])
+def test_predictions_of_other_dtypes_have_that_of_the_model(dtype):
+    X32 = X_IRIS.astype(np.float32)
+    for fitted_on, expected in ((X32, np.float32), (X_IRIS, np.float64)):
+        X = X_IRIS.round().astype(dtype)
+        classifier = MLPClassifier(4, max_iter=2, random_state=0).fit(fitted_on, Y_IRIS)
+        regressor = MLPRegressor(hidden_layer_sizes=4, max_iter=2).fit(fitted_on, Y_IRIS)
+        for method in (
+            classifier.predict_proba,
+            classifier.predict_log_proba,
+            classifier.transform,
+            regressor.predict,
+        ):
+            assert method(X).dtype == expected
+            assert method(X[:1].tolist()).dtype == expected
 
 
 def test_float32_model_keeps_its_dtype():
@@ -599,16 +675,17 @@ def test_predict_adds_no_attribute():
 def test_validation_is_skipped_only_where_it_would_change_nothing(dtype, spoil, plain, monkeypatch):
     model = MLPClassifier(4, max_iter=2, random_state=0).fit(X_IRIS.astype(dtype), Y_IRIS)
     X = spoil(X_IRIS.astype(dtype))
-    validate, seen = nbnet.base.validate_data, []
+    validate, seen = nbnet.estimators.base.validate_data, []
 
     def spy(*args, **options):
         seen.append(validate(*args, **options))
         return seen[-1]
 
-    monkeypatch.setattr(nbnet.base, "validate_data", spy)
+    monkeypatch.setattr(nbnet.estimators.base, "validate_data", spy)
     probabilities = model.predict_proba(X)
     assert (not seen) == plain
-    expected = validate(model, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+    dtypes = [dtype, np.float64, np.float32]  # what is neither becomes the model's
+    expected = validate(model, X, accept_sparse="csr", dtype=dtypes, reset=False)
     monkeypatch.setattr(type(model), "_check_features", lambda model, X: expected)
     np.testing.assert_array_equal(model.predict_proba(X), probabilities)
 
@@ -643,13 +720,38 @@ def test_converged_fit_warns_of_nothing():
         MLPClassifier(4, tol=1.0, random_state=0).fit(X_IRIS, Y_IRIS)
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_unconverged_fit_warns(solver):
-    with pytest.warns(ConvergenceWarning, match="not converged within"):
-        MLPClassifier(4, solver=solver, max_iter=2, random_state=0).fit(X_IRIS, Y_IRIS)
+UNCONVERGED = {
+    "adam": r"Stochastic Optimizer: Maximum iterations \(2\) reached and the optimization hasn't "
+    r"converged yet\.",
+    "lbfgs": r"lbfgs failed to converge after 2 iteration\(s\) \(status=1\)",
+}
+
+
+@pytest.mark.parametrize("solver", UNCONVERGED)
+@BOTH
+def test_unconverged_fit_warns_in_the_words_that_are_filtered(Estimator, solver):
+    model = Estimator(hidden_layer_sizes=4, solver=solver, max_iter=2, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=f"^{UNCONVERGED[solver]}") as caught:
+        model.fit(X_IRIS, Y_IRIS)
+    assert {w.filename for w in caught} == {__file__}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", UNCONVERGED[solver])
+        model.fit(X_IRIS, Y_IRIS)
+
+
+def test_warnings_name_the_users_line_through_scikit_learn():
+    model = make_pipeline(MLPClassifier(4, max_iter=2, batch_size=1000))
+    search = GridSearchCV(model, {"mlpclassifier__alpha": [0.1]}, cv=2)
+    for call in (model.fit, search.fit):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call(X_IRIS, Y_IRIS)
+        assert {w.category for w in caught} == {ConvergenceWarning, UserWarning}
+        assert {w.filename for w in caught} == {__file__}
 
 
 def test_examples_in_docstrings():
-    failed, tried = doctest.testmod(nbnet.estimators)
+    failed, tried = doctest.testmod(nbnet.estimators.mlp)
     assert failed == 0
     assert tried > 5

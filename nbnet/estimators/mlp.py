@@ -1,0 +1,490 @@
+"""MLPClassifier and MLPRegressor: the scikit-learn shell around a network.
+
+Each adds to what they share, `BaseMLP`, its targets and its predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import issparse
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
+from sklearn.utils.validation import check_is_fitted
+
+from nbnet import graph
+from nbnet.estimators.base import (
+    ATTRIBUTES,
+    BaseMLP,
+    single_updates,
+    unchanged_on_error,
+    validated,
+)
+from nbnet.estimators.parameters import (
+    CLASSIFIER_PARAMETERS,
+    REGRESSOR_PARAMETERS,
+    ActivationName,
+    ClassificationLossName,
+    CovarianceName,
+    MatrixLike,
+    RegressionLossName,
+    SolverName,
+    declared,
+    store,
+)
+from nbnet.estimators.targets import REGRESSION_LOSSES, ClassTargets, RegressionTargets
+from nbnet.kernels.losses import LOSSES
+from nbnet.training.schedules import ScheduleName
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
+
+
+@declared(
+    CLASSIFIER_PARAMETERS,
+    attributes=ATTRIBUTES.replace(
+        "<out_activation>", "'softmax' for several classes, 'logistic' for two, one or many labels."
+    ),
+)
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """Multilayer perceptron classifier, compiled with numba.
+
+    A stack of hidden layers with one raw output per class (two classes: one output). Training
+    minimises the log-loss, computed from the raw outputs, plus an L2 penalty. With the same
+    parameters and an integer `random_state`, float64 data give the weights, losses and
+    predictions of `sklearn.neural_network.MLPClassifier` up to rounding.
+
+    Parameters
+    ----------
+    <parameters>
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels, sorted.
+
+    <attributes>
+
+    See Also
+    --------
+    MLPRegressor : The same network for numbers.
+
+    Notes
+    -----
+    A binary problem is predicted as its second class where the probability is above 0.5. A matrix
+    of 0 and 1 as `y` makes a multilabel problem, each column an independent binary one. The
+    validation score of `early_stopping` is the accuracy; only a binary problem is split with its
+    classes in proportion.
+
+    A loss that is NaN or infinite ends the fit: with `early_stopping` the best weights are kept
+    and a warning is given, otherwise a `ValueError` is raised.
+
+    References
+    ----------
+    Goodfellow, Bengio and Courville, *Deep Learning*, chapter 6 (MIT Press, 2016).
+
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks"
+    (AISTATS, 2010): the initial weights.
+
+    Kingma and Ba, "Adam: a method for stochastic optimization" (ICLR, 2015).
+
+    Goodfellow et al., "Maxout networks" (ICML, 2013).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from nbnet import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MLPClassifier((20, 10), activation=("maxout", "tanh"), solver="lbfgs",
+    ...                     random_state=0).fit(X, y)
+    >>> clf.score(X, y) > 0.95
+    True
+    >>> clf.predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+    classes_: np.ndarray
+
+    if TYPE_CHECKING:  # inherited from scikit-learn, which has no types
+
+        def score(  # noqa: D102
+            self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        ) -> float: ...
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] | np.ndarray = (100,),
+        activation: ActivationName | Sequence[ActivationName] = "relu",
+        *,
+        solver: SolverName = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: ScheduleName = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        negative_slope: float = 0.01,
+        pieces: int = 2,
+        loss: ClassificationLossName = "log_loss",
+        architecture: Callable[[graph.Node], graph.Node] | None = None,
+    ) -> None:
+        store(self, locals())
+
+    def _targets(self, y: Any, first: bool, incremental: bool) -> ClassTargets:
+        if hasattr(self, "classes_") and (incremental or not first):
+            targets = ClassTargets(self.classes_, **self._kind_of_labels(), loss_name=self.loss)
+            targets.check_known(y, all_of_them=self.warm_start)
+        else:
+            targets = ClassTargets.seen_in(y, self.loss)
+        self.classes_ = targets.classes
+        self._labels = {"kind": targets.kind, "sparse": targets.sparse}
+        return targets
+
+    def _kind_of_labels(self) -> dict[str, Any]:
+        """What `ClassTargets` has to know beside the classes."""
+        labels = getattr(self, "_labels", None)
+        if labels is None:  # a model whose attributes were set by hand
+            labels = {"kind": "multiclass" if len(self.classes_) > 2 else "binary"}
+        return labels
+
+    def _fitted_targets(self) -> ClassTargets:
+        return ClassTargets(self.classes_, **self._kind_of_labels())
+
+    def _fitted_loss(self) -> str:
+        loss = getattr(self, "_loss_of_fit", None)
+        if loss is None:
+            loss = ClassTargets(self.classes_, **self._kind_of_labels(), loss_name=self.loss).loss
+        return loss
+
+    @single_updates
+    @validated
+    def partial_fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+    ) -> Self:
+        """Go once over the data, from the current weights and optimizer state.
+
+        Absent for ``solver='lbfgs'``; `early_stopping` is refused.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, all among `classes`, or a matrix of 0 and 1.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows' losses; None weighs all alike.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that any call will bring. Needed by the first call.
+
+        Returns
+        -------
+        self : object
+            The updated estimator.
+        """
+        with unchanged_on_error(self):
+            if _check_partial_fit_first_call(self, classes):
+                multilabel = type_of_target(y).startswith("multilabel")
+                self._labels = {
+                    "kind": type_of_target(y if multilabel else classes),
+                    "sparse": multilabel and issparse(y),
+                }
+            self._fit(X, y, sample_weight, incremental=True)
+        return self
+
+    def predict(self, X: MatrixLike) -> np.ndarray:
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The labels, or a matrix of 0 and 1 if `y` was one.
+        """
+        outputs = self._outputs(X)
+        return self._fitted_targets().decode(outputs)
+
+    def predict_proba(self, X: MatrixLike) -> np.ndarray:
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; rows sum to 1, except for multilabel problems, where each
+            column is the probability of its label.
+        """
+        outputs = self._outputs(X)
+        return self._fitted_targets().estimates(outputs)
+
+    def predict_log_proba(self, X: MatrixLike) -> np.ndarray:
+        """Predict the logarithms of probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            The logarithm of `predict_proba`, computed from the raw outputs: finite and exact also
+            where a probability rounds to 0 or 1.
+        """
+        check_is_fitted(self, "coefs_")
+        network, targets = self._fitted_network(), self._fitted_targets()
+        exact = targets.log_estimates(self._run(network, X), self._fitted_loss())
+        if not targets.multilabel:
+            return exact
+        # Probabilities that round to 1 are alike here too: columns are ranked as scikit-learn does.
+        probabilities = self._outputs(X)
+        return np.where(probabilities < 0.5, exact, np.log(np.maximum(probabilities, 0.5)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+@declared(
+    REGRESSOR_PARAMETERS,
+    attributes=ATTRIBUTES.replace(
+        "<out_activation>", "'exp' for ``loss='poisson'``, otherwise 'identity'."
+    ),
+)
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """Multilayer perceptron regressor, compiled with numba.
+
+    A stack of hidden layers with one raw output per column of `y`, or more where the loss asks for
+    them (the scales of 'gaussian' and 'laplace'). With the same parameters and an
+    integer `random_state`, float64 data give the weights, losses and predictions of
+    `sklearn.neural_network.MLPRegressor` up to rounding.
+
+    Parameters
+    ----------
+    <parameters>
+
+    Attributes
+    ----------
+    <attributes>
+
+    See Also
+    --------
+    MLPClassifier : The same network for class labels.
+
+    Notes
+    -----
+    The validation score of `early_stopping` is R².
+
+    A loss that is NaN or infinite ends the fit: with `early_stopping` the best weights are kept
+    and a warning is given, otherwise a `ValueError` is raised. Targets far from unit scale are the
+    usual cause.
+
+    With several columns in `y`, `loss_` is the sum over them of the squared error; scikit-learn
+    reports the mean, while its gradient is that of the sum.
+
+    References
+    ----------
+    Goodfellow, Bengio and Courville, *Deep Learning*, chapter 6 (MIT Press, 2016).
+
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks"
+    (AISTATS, 2010): the initial weights.
+
+    Kingma and Ba, "Adam: a method for stochastic optimization" (ICLR, 2015).
+
+    Goodfellow et al., "Maxout networks" (ICML, 2013).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_regression
+    >>> from sklearn.preprocessing import scale
+    >>> from nbnet import MLPRegressor
+    >>> X, y = make_regression(n_samples=200, n_features=5, random_state=0)
+    >>> reg = MLPRegressor("absolute_error", (30,), solver="lbfgs", max_iter=500,
+    ...                    random_state=0).fit(X, scale(y))
+    >>> reg.score(X, scale(y)) > 0.9
+    True
+    """
+
+    if TYPE_CHECKING:  # inherited from scikit-learn, which has no types
+
+        def score(  # noqa: D102
+            self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        ) -> float: ...
+
+    def __init__(
+        self,
+        loss: RegressionLossName = "squared_error",
+        hidden_layer_sizes: int | Sequence[int] | np.ndarray = (100,),
+        activation: ActivationName | Sequence[ActivationName] = "relu",
+        *,
+        solver: SolverName = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: ScheduleName = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        negative_slope: float = 0.01,
+        pieces: int = 2,
+        quantile: float = 0.5,
+        huber_delta: float = 1.0,
+        covariance: CovarianceName = "diagonal",
+        architecture: Callable[[graph.Node], graph.Node] | None = None,
+    ) -> None:
+        store(self, locals())
+
+    def _loss_key(self) -> str:
+        if self.loss == "gaussian" and self.covariance == "full":
+            return "full_gaussian"
+        return REGRESSION_LOSSES[self.loss]
+
+    def _targets(self, y: Any, first: bool, incremental: bool) -> RegressionTargets:
+        loss = self._loss_key()
+        settings = LOSSES[loss].settings
+        numbers = {s.name: float(getattr(self, s.name, s.default)) for s in settings}
+        return RegressionTargets(RegressionTargets.columns_of(y), loss, self.loss, numbers)
+
+    def _fitted_loss(self) -> str:
+        return getattr(self, "_loss_of_fit", None) or self._loss_key()
+
+    @single_updates
+    @validated
+    def partial_fit(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Go once over the data, from the current weights and optimizer state.
+
+        Absent for ``solver='lbfgs'``; `early_stopping` is refused.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows' losses; None weighs all alike.
+
+        Returns
+        -------
+        self : object
+            The updated estimator.
+        """
+        with unchanged_on_error(self):
+            self._fit(X, y, sample_weight, incremental=True)
+        return self
+
+    @overload
+    def predict(
+        self,
+        X: MatrixLike,
+        return_std: Literal[False] = False,
+        return_cov: Literal[False] = False,
+    ) -> np.ndarray: ...
+
+    @overload
+    def predict(
+        self, X: MatrixLike, return_std: Literal[True], return_cov: Literal[False] = False
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    @overload
+    def predict(
+        self, X: MatrixLike, return_std: Literal[False] = False, *, return_cov: Literal[True]
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def predict(self, X: MatrixLike, return_std: bool = False, return_cov: bool = False) -> Any:
+        """Predict targets, and how far they scatter.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        return_std : bool, default=False
+            Whether to return the standard deviation too, for a loss that learns one: 'gaussian' or
+            'laplace'.
+        return_cov : bool, default=False
+            Whether to return the covariance of the targets instead.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The predictions, in the dtype of the model.
+        std : ndarray of the shape of `y`
+            If `return_std`.
+        cov : ndarray of shape (n_samples, n_outputs, n_outputs)
+            If `return_cov`; n_outputs is 1 for a single target. It is that of the noise in each
+            sample, not between samples.
+
+        Raises
+        ------
+        ValueError
+            If both are asked for, or the loss has no scale of its own.
+        """
+        if return_std and return_cov:
+            raise ValueError("At most one of return_std and return_cov may be True; both are.")
+        key = self._fitted_loss()
+        row = LOSSES[key]
+        if (return_std or return_cov) and row.link != "location_and_scale":
+            asked = "return_std" if return_std else "return_cov"
+            (loss,) = (name for name, key in REGRESSION_LOSSES.items() if key == row.name)
+            raise ValueError(
+                f"{asked}=True needs a loss that learns a scale, 'gaussian' or 'laplace'; "
+                f"this is loss={loss!r}."
+            )
+        outputs = self._outputs(X)
+        targets = RegressionTargets.read_by(key, outputs.shape[1])
+        y = targets.decode(outputs)
+        if return_cov:
+            return y, targets.covariance(outputs)
+        if return_std:
+            variance = np.diagonal(targets.covariance(outputs), axis1=1, axis2=2)
+            return y, np.sqrt(variance).reshape(y.shape)
+        return y
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        loss = REGRESSION_LOSSES.get(self.loss)  # still unchecked here
+        tags.target_tags.positive_only = loss is not None and LOSSES[loss].y_low >= 0
+        return tags

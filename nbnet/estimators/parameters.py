@@ -1,0 +1,452 @@
+"""The estimators' parameters, each declared once: default, constraint, documentation.
+
+What scikit-learn validates by and what the docstrings say follow from the rows. Only the signature
+is written out in each estimator: editors, type checkers and scikit-learn read it.
+
+A parameter that has an effect only beside certain values of another names it in `needs`. A value
+other than the default where that does not hold is warned of, so that nothing is silently ignored.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import sparray, spmatrix
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from nbnet.estimators.targets import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
+from nbnet.kernels.activations import ACTIVATIONS
+from nbnet.kernels.losses import LOSSES
+from nbnet.kernels.optimizers import OPTIMIZERS
+from nbnet.training.schedules import SCHEDULES
+
+__all__ = [
+    "CLASSIFIER_PARAMETERS",
+    "HIDDEN_UNITS",
+    "REGRESSOR_PARAMETERS",
+    "SOLVERS",
+    "ActivationName",
+    "ClassificationLossName",
+    "CovarianceName",
+    "MatrixLike",
+    "Parameter",
+    "RegressionLossName",
+    "SolverName",
+    "declared",
+    "store",
+]
+
+# A test holds each of these types equal to its table.
+ActivationName = Literal[
+    "identity", "logistic", "tanh", "relu", "leaky_relu", "abs", "softplus", "maxout"
+]
+SolverName = Literal["lbfgs", "sgd", "adam"]
+ClassificationLossName = Literal["log_loss", "pinned_log_loss"]
+RegressionLossName = Literal[
+    "squared_error", "absolute_error", "poisson", "quantile", "huber", "gaussian", "laplace"
+]
+CovarianceName = Literal["diagonal", "full"]
+MatrixLike: TypeAlias = ArrayLike | sparray | spmatrix
+
+HIDDEN_UNITS = (*ACTIVATIONS, "maxout")
+SOLVERS = ("lbfgs", *(name for name in OPTIMIZERS if name != "gradient"))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A row: all that is declared of a parameter.
+
+    Attributes
+    ----------
+    name : str
+    default : object
+        That of the signature.
+    kind : str
+        What it may be, in words.
+    constraint : list
+        The same for scikit-learn's validation.
+    text : str
+        What it does.
+    needs : tuple or None
+        The name of another parameter and the values of it beside which this one has an effect.
+    replaces : tuple of str
+        The parameters that have no effect where this one is given.
+    """
+
+    name: str
+    default: Any
+    kind: str
+    constraint: list[Any]
+    text: str
+    needs: tuple[str, tuple[Any, ...]] | None = None
+    replaces: tuple[str, ...] = ()
+
+    def document(self) -> str:
+        """Describe it for a docstring in numpydoc's form."""
+        lines = inspect.cleandoc(self.text).splitlines()
+        indented = [f"    {line}" if line else "" for line in lines]
+        return "\n".join([f"{self.name} : {self.kind}, default={self.default!r}", *indented])
+
+
+def _names(names: Sequence[str]) -> str:
+    return f"{{{', '.join(map(repr, names))}}}"
+
+
+def _lines(texts: Mapping[str, str]) -> str:
+    """One line for each name, to follow a paragraph in a row's text."""
+    return "\n".join(f"        - '{name}': {text}" for name, text in texts.items())
+
+
+def _table(*rows: Parameter) -> dict[str, Parameter]:
+    return {row.name: row for row in rows}
+
+
+_STOCHASTIC = tuple(name for name in SOLVERS if name != "lbfgs")
+
+_SHARED = _table(
+    Parameter(
+        "hidden_layer_sizes",
+        (100,),
+        "int or array-like of int",
+        ["array-like", Interval(Integral, 1, None, closed="left")],
+        """
+        Number of units in each hidden layer; one int means one layer. With ``()`` there is none,
+        and the model is linear in the features up to its output.
+        """,
+    ),
+    Parameter(
+        "activation",
+        "relu",
+        "str or sequence of str",
+        [StrOptions(set(HIDDEN_UNITS)), "array-like"],
+        f"""
+        What the hidden units compute from the affine map ``z = h W + b`` of the layer below: one
+        name for all hidden layers, or one per hidden layer. Names are
+        {", ".join(map(repr, HIDDEN_UNITS))}.
+
+{_lines({row.name: f"``{row.formula}``" for row in ACTIVATIONS.values()})}
+        - 'maxout': each unit is the largest of its `pieces` affine functions of ``h``
+        """,
+    ),
+    Parameter(
+        "solver",
+        "adam",
+        _names(SOLVERS),
+        [StrOptions(set(SOLVERS))],
+        """
+        How the loss is minimised.
+
+        - 'adam': stochastic gradients scaled by running moments. Good without tuning on data sets
+          of thousands of rows or more.
+        - 'sgd': stochastic gradient descent with momentum, and the only one that follows the
+          `learning_rate` schedule.
+        - 'lbfgs': SciPy's L-BFGS-B on all rows at once, always in float64. Often the best on small
+          data sets.
+        """,
+    ),
+    Parameter(
+        "alpha",
+        0.0001,
+        "float",
+        [Interval(Real, 0, None, closed="left")],
+        """
+        Strength of the L2 penalty ``alpha / 2 * sum(W ** 2)`` on the weights (biases go free). It
+        is added to the sum of a batch's losses before that is divided by the sum of its weights.
+        """,
+    ),
+    Parameter(
+        "batch_size",
+        "auto",
+        "int or 'auto'",
+        [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        """
+        Rows between two updates of 'sgd' and 'adam'; 'auto' is ``min(200, n_samples)``. More than
+        there are rows means all of them, with a warning.
+        """,
+    ),
+    Parameter(
+        "learning_rate",
+        "constant",
+        _names(tuple(SCHEDULES)),
+        [StrOptions(set(SCHEDULES))],
+        f"""
+        Schedule of the learning rate of 'sgd'.
+
+{_lines({row.name: row.text for row in SCHEDULES.values()})}
+        """,
+    ),
+    Parameter(
+        "learning_rate_init",
+        0.001,
+        "float",
+        [Interval(Real, 0, None, closed="neither")],
+        "Initial learning rate of 'sgd' and 'adam'.",
+    ),
+    Parameter(
+        "power_t",
+        0.5,
+        "float",
+        [Interval(Real, 0, None, closed="left")],
+        "Exponent of 'invscaling'.",
+    ),
+    Parameter(
+        "max_iter",
+        200,
+        "int",
+        [Interval(Integral, 1, None, closed="left")],
+        "Largest number of epochs ('sgd', 'adam') or iterations ('lbfgs').",
+    ),
+    Parameter(
+        "shuffle",
+        True,
+        "bool",
+        ["boolean"],
+        "Whether to permute the rows before every epoch of 'sgd' and 'adam'.",
+    ),
+    Parameter(
+        "random_state",
+        None,
+        "int, RandomState instance or None",
+        ["random_state"],
+        """
+        Source of the initial weights, the validation split and the permutations. An int makes
+        every fit repeat the same numbers, whatever the number of threads.
+        """,
+    ),
+    Parameter(
+        "tol",
+        1e-4,
+        "float",
+        [Interval(Real, 0, None, closed="left")],
+        """
+        What counts as an improvement of the training loss or the validation score; for 'lbfgs'
+        the largest entry of the gradient at which it has converged.
+        """,
+    ),
+    Parameter(
+        "verbose",
+        False,
+        "bool or int",
+        ["verbose"],
+        "Whether to print a line per epoch or iteration.",
+    ),
+    Parameter(
+        "warm_start",
+        False,
+        "bool",
+        ["boolean"],
+        """
+        Whether `fit` starts from the weights of the previous fit. The layers, features and outputs
+        must be the same.
+        """,
+    ),
+    Parameter(
+        "momentum",
+        0.9,
+        "float",
+        [Interval(Real, 0, 1, closed="both")],
+        "Momentum of 'sgd', between 0 and 1.",
+    ),
+    Parameter(
+        "nesterovs_momentum",
+        True,
+        "bool",
+        ["boolean"],
+        "Whether that is Nesterov's momentum.",
+    ),
+    Parameter(
+        "early_stopping",
+        False,
+        "bool",
+        ["boolean"],
+        """
+        Whether to set rows aside and to stop once the score on them no longer improves, instead of
+        the training loss. The weights that scored best are kept. For 'sgd' and 'adam'.
+        """,
+        needs=("solver", _STOCHASTIC),
+    ),
+    Parameter(
+        "validation_fraction",
+        0.1,
+        "float",
+        [Interval(Real, 0, 1, closed="left")],
+        "The share of rows that `early_stopping` sets aside.",
+    ),
+    Parameter(
+        "beta_1",
+        0.9,
+        "float",
+        [Interval(Real, 0, 1, closed="left")],
+        "Decay rate of the first moment in 'adam', in [0, 1).",
+    ),
+    Parameter(
+        "beta_2",
+        0.999,
+        "float",
+        [Interval(Real, 0, 1, closed="left")],
+        "Decay rate of the second moment in 'adam', in [0, 1).",
+    ),
+    Parameter(
+        "epsilon",
+        1e-8,
+        "float",
+        [Interval(Real, 0, None, closed="neither")],
+        "Added to the root of the second moment in 'adam'.",
+    ),
+    Parameter(
+        "n_iter_no_change",
+        10,
+        "int or np.inf",
+        [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        """
+        Training stops after more than this many epochs in a row without an improvement of at least
+        `tol`. For 'sgd' and 'adam'.
+        """,
+    ),
+    Parameter(
+        "max_fun",
+        15000,
+        "int",
+        [Interval(Integral, 1, None, closed="left")],
+        "Largest number of evaluations of the loss by 'lbfgs'.",
+    ),
+    Parameter(
+        "negative_slope",
+        0.01,
+        "float",
+        [Interval(Real, 0, None, closed="left")],
+        "Slope of 'leaky_relu' below zero, at least 0.",
+        needs=("activation", ("leaky_relu",)),
+    ),
+    Parameter(
+        "pieces",
+        2,
+        "int",
+        [Interval(Integral, 2, None, closed="left")],
+        """
+        Affine functions per 'maxout' unit, at least 2. A maxout layer of ``u`` units has weights of
+        shape ``(fan_in, u * pieces)``; the pieces of a unit are neighbouring columns.
+        """,
+        needs=("activation", ("maxout",)),
+    ),
+    Parameter(
+        "architecture",
+        None,
+        "callable",
+        [callable, None],
+        """
+        Builds the network between the features and the output layer, in place of
+        `hidden_layer_sizes`, `activation`, `negative_slope` and `pieces`: a function that is given
+        the input, a node of `nbnet.graph`, and returns the node that the output layer reads. Nodes
+        may have names, but 'x' and 'output' are those of the input and the output layer.
+        ``coefs_`` and ``intercepts_`` then have one entry for each dense or maxout node, each after
+        those it depends on. To pickle the model, or to search with processes, it must be a
+        function that can be pickled: one with a name, at the top of a module.
+        """,
+        replaces=("hidden_layer_sizes", "activation", "negative_slope", "pieces"),
+    ),
+)
+
+CLASSIFIER_PARAMETERS = _SHARED | _table(
+    Parameter(
+        "loss",
+        "log_loss",
+        _names(tuple(CLASSIFICATION_LOSSES)),
+        [StrOptions(set(CLASSIFICATION_LOSSES))],
+        """
+        How class probabilities come from raw outputs where there are more than two classes: the
+        softmax of one raw output per class, or of one fewer, the first class's being pinned at 0
+        (both are the logistic function for two classes).
+        """,
+    ),
+)
+
+
+def _number(loss: str, name: str, text: str) -> Parameter:
+    """The parameter that is a hyperparameter of a loss, by the name that its users write."""
+    (setting,) = (s for s in LOSSES[REGRESSION_LOSSES[loss]].settings if s.name == name)
+    interval = Interval(Real, setting.low, setting.high, closed="neither")
+    return Parameter(name, setting.default, "float", [interval], text, needs=("loss", (loss,)))
+
+
+REGRESSOR_PARAMETERS = _SHARED | _table(
+    Parameter(
+        "loss",
+        "squared_error",
+        "str",
+        [StrOptions(set(REGRESSION_LOSSES))],
+        """
+        What is minimised, averaged over the rows and summed over the columns of `y`; ``p`` is the
+        prediction.
+
+        - 'squared_error': ``(p - y) ** 2 / 2``; predicts means.
+        - 'absolute_error': ``|p - y|``; predicts medians and is robust against outliers.
+        - 'poisson': half the Poisson deviance, ``p - y + y * log(y / p)``, with ``p`` the
+          exponential of the raw output; needs ``y >= 0``.
+        - 'quantile': ``max(q * (y - p), (1 - q) * (p - y))``; predicts the `quantile` ``q``.
+        - 'huber': ``(p - y) ** 2 / 2`` up to an error of `huber_delta`, and from there on a
+          straight line.
+        - 'gaussian': the negative log-likelihood of a normal distribution whose mean and variance
+          both depend on the features (see `covariance`).
+        - 'laplace': the same for a Laplace distribution, median and scale.
+
+        With the last two `predict` can return standard deviations too. They take targets of about
+        unit scale best.
+        """,
+    ),
+    _number(
+        "quantile",
+        "quantile",
+        "The quantile that ``loss='quantile'`` predicts, between 0 and 1, both excluded.",
+    ),
+    _number(
+        "huber",
+        "huber_delta",
+        "The error, greater than 0, from which on ``loss='huber'`` is a straight line.",
+    ),
+    Parameter(
+        "covariance",
+        "diagonal",
+        "{'diagonal', 'full'}",
+        [StrOptions({"diagonal", "full"})],
+        """
+        What ``loss='gaussian'`` learns: one variance for each column of `y`, or all covariances
+        between columns too.
+        """,
+        needs=("loss", ("gaussian",)),
+    ),
+)
+
+Estimator = TypeVar("Estimator", bound=type)
+
+
+def declared(table: Mapping[str, Parameter], **sections: str) -> Callable[[Estimator], Estimator]:
+    """Give an estimator class what follows from the rows of its parameters.
+
+    The docstring's ``<parameters>`` is filled from the rows, other such marks from `sections`.
+    """
+
+    def declare(cls: Estimator) -> Estimator:
+        rows = [table[name] for name in inspect.signature(cls).parameters]
+        cls._parameters = {row.name: row for row in rows}  # type: ignore[attr-defined]
+        cls._parameter_constraints = {row.name: row.constraint for row in rows}  # type: ignore[attr-defined]
+        if cls.__doc__:  # absent under python -OO
+            text = "\n\n".join(row.document() for row in rows)
+            indented = "\n".join(f"    {line}" if line else "" for line in text.splitlines())
+            cls.__doc__ = cls.__doc__.replace("    <parameters>", indented)
+            for name, section in sections.items():
+                cls.__doc__ = cls.__doc__.replace(f"    <{name}>", section)
+        return cls
+
+    return declare
+
+
+def store(estimator: object, arguments: Mapping[str, Any]) -> None:
+    """Make attributes of the arguments of ``__init__``, which are its ``locals()``."""
+    vars(estimator).update({k: v for k, v in arguments.items() if k not in ("self", "__class__")})

@@ -1,0 +1,106 @@
+"""The loss and its gradient over all rows, handed to SciPy's L-BFGS-B."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from time import perf_counter
+
+import numpy as np
+from scipy.optimize import OptimizeResult, minimize
+from sklearn.exceptions import ConvergenceWarning
+
+from nbnet.kernels.threads import one_blas_thread
+from nbnet.training.monitor import Epoch, Listener
+from nbnet.training.recipe import Problem, Recipe
+from nbnet.training.state import NON_FINITE, Ending, FitState, check_finite
+
+__all__ = ["train_by_lbfgs"]
+
+_CALLBACK_STOPPED = 99  # SciPy's status after a StopIteration
+
+
+def train_by_lbfgs(
+    problem: Problem, recipe: Recipe, state: FitState, listeners: Sequence[Listener] = ()
+) -> Ending:
+    """Train on all rows at once.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised. In float64: the line search compares losses that differ by less than
+        float32 can tell apart.
+    recipe : Recipe
+        Its `alpha`, `max_iter`, `max_fun` and `tol` are read.
+    state : FitState
+        Continued from its float64 `params`. Its `params`, `n_iter` and `loss` are brought up to
+        date; after Ctrl-C they are those of the last complete iteration.
+    listeners : sequence of callable
+        Each is called with an `Epoch` after each iteration; True ends the fit.
+
+    Returns
+    -------
+    Ending
+
+    Raises
+    ------
+    ValueError
+        If loss or parameters are not finite at the end.
+    """
+    objective = problem.network.objective(
+        problem.X,
+        problem.y,
+        loss=problem.loss,
+        **problem.numbers,
+        alpha=recipe.alpha,
+        sample_weight=problem.sample_weight,
+    )
+    began = perf_counter()
+
+    def after_iteration(intermediate_result: OptimizeResult) -> None:
+        nonlocal began
+        state.params = intermediate_result.x.copy()
+        state.n_iter += 1
+        state.loss = float(intermediate_result.fun)
+        seconds = perf_counter() - began
+        epoch = Epoch(state.n_iter, state.loss, None, None, seconds, "", lambda: deepcopy(state))
+        asked = [listener(epoch) for listener in listeners]
+        began = perf_counter()
+        if any(asked):
+            raise StopIteration  # which SciPy takes for the wish to stop
+
+    try:
+        with one_blas_thread():
+            result = minimize(
+                objective,
+                state.params,
+                method="L-BFGS-B",
+                jac=True,
+                callback=after_iteration,
+                options={"maxfun": recipe.max_fun, "maxiter": recipe.max_iter, "gtol": recipe.tol},
+            )
+    except KeyboardInterrupt:
+        check_finite(state.params)
+        return Ending.interrupted(state.n_iter)
+
+    state.n_iter = min(result.nit, recipe.max_iter)
+    state.params = result.x
+    state.loss = float(result.fun)
+    if not np.isfinite(state.loss):
+        raise ValueError(NON_FINITE)
+    check_finite(state.params)
+    if result.status == 0:
+        return Ending("converged")
+    if result.status == _CALLBACK_STOPPED:
+        return Ending("stopped")
+    return _unconverged(result, recipe, state.n_iter)
+
+
+def _unconverged(result: OptimizeResult, recipe: Recipe, n_iter: int) -> Ending:
+    """Begin with the words by which scikit-learn's users filter warnings."""
+    return Ending(
+        "max_iter",
+        ConvergenceWarning(
+            f"lbfgs failed to converge after {n_iter} iteration(s) (status={result.status}): "
+            f"{result.message}. Increase max_iter={recipe.max_iter} or max_fun={recipe.max_fun}, "
+            "or scale the data."
+        ),
+    )
