@@ -41,8 +41,9 @@ ORDER = (
     "nbnet.estimators",
     "nbnet.linear_regions",
     "nbnet.inspection",
-    "nbnet.warmup",
+    "nbnet.ahead",
     "nbnet",
+    "nbnet.__main__",
 )
 
 
