@@ -7,16 +7,13 @@ imported on first use, and compiled (then cached on disk) in their first ``fit``
 `warmup`.
 """
 
-import sys
-from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from nbnet.version import __version__
 
 if TYPE_CHECKING:
+    from nbnet.ahead import warmup
     from nbnet.estimators import MLPClassifier, MLPRegressor
-    from nbnet.warmup import warmup
 
 __all__ = ["MLPClassifier", "MLPRegressor", "__version__", "warmup"]
 
@@ -26,27 +23,12 @@ def __getattr__(name: str) -> Any:
         from nbnet import estimators
 
         return getattr(estimators, name)
+    if name == "warmup":
+        from nbnet import ahead
+
+        return ahead.warmup
     raise AttributeError(f"module 'nbnet' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """A package whose `warmup` is the function, although a module of that name lies in it.
-
-    The module is there for ``python -m nbnet.warmup``. To import it, anywhere, would otherwise bind
-    it to the name.
-    """
-
-    @property
-    def warmup(self) -> Any:
-        return import_module("nbnet.warmup").warmup
-
-    @warmup.setter
-    def warmup(self, submodule: ModuleType) -> None:
-        """Ignore what the import system binds."""
-
-
-sys.modules[__name__].__class__ = _Package

@@ -3,13 +3,11 @@
 For images and clusters, where the first fit of each container or node would otherwise wait for the
 compiler:
 
-    python -m nbnet.warmup --help
+    python -m nbnet warmup --help
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -216,26 +214,3 @@ def _dtype_name(dtype: Any) -> str:
     if dtype is None or name not in DTYPES:  # None is NumPy's float64
         raise ValueError(f"dtypes must be among {DTYPES}, got {dtype!r}")
     return name
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit status is 1 if nothing is kept for other processes."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nbnet.warmup",
-        description="Compile nbnet's kernels and keep the machine code (NUMBA_CACHE_DIR: where).",
-    )
-    parser.add_argument(
-        "--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="what X will be; default: both"
-    )
-    parser.add_argument(
-        "--plain",
-        action="store_true",
-        help="only plain layers on dense X: no maxout, sparse X, learned scales or other graphs",
-    )
-    options = parser.parse_args(arguments)
-    done = warmup(options.dtypes, general=not options.plain, verbose=True)
-    return 0 if done.folder else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

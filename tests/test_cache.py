@@ -115,7 +115,7 @@ def copied_package(tmp_path, run_python):
 def test_after_a_warm_up_nothing_is_compiled(copied_package, run_python, tmp_path):
     cache = tmp_path / "cache"
     own = {"NUMBA_CACHE_DIR": cache, "HOME": tmp_path}  # of the copy there is no other cache
-    said = run_python("-W", "error", "-m", "nbnet.warmup", **own).splitlines()
+    said = run_python("-W", "error", "-m", "nbnet", "warmup", **own).splitlines()
     assert len(said) == 9  # training and prediction, two dtypes, plain and general; and the sum
     assert all("compiled in" in line for line in said[:-1])
     assert "0 loaded" in said[-1]

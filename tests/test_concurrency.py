@@ -194,3 +194,52 @@ def test_a_fit_ends_while_another_process_keeps_a_core_busy(run_python):
         neighbour.kill()
         neighbour.wait()
     assert beside == alone
+
+
+# How a process may end: after the main thread, in the last callbacks, beside a team of its own.
+ENDINGS = {
+    "a thread that goes on": """
+import threading
+def go_on():
+    threading.main_thread().join()
+    finish()
+threading.Thread(target=go_on).start()
+""",
+    "a fit that goes on": """
+import threading
+begun = threading.Event()
+run = threads.Team.run
+def watched(*args):
+    begun.set()
+    return run(*args)
+threads.Team.run = watched
+def go_on():
+    while threading.main_thread().is_alive():
+        fit(1)
+    finish()
+threading.Thread(target=go_on).start()
+begun.wait()
+""",
+    "atexit": """
+import atexit
+atexit.register(finish)
+""",
+    "a team at hand": """
+kept = threads.Team(1e12, 2)
+kept.run(lambda tid, n, sync: 0, (), 1e12)
+print("same")
+""",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_fit_finishes_although_the_process_is_ending(ending, run_python):
+    script = f"""{FIT}
+expected = fit(0)
+assert max(sizes) > 1
+
+def finish():
+    assert fit(0) == expected
+    print("same", flush=True)
+{ENDINGS[ending]}"""
+    assert run_python("-c", script) == "same\n"

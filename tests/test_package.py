@@ -66,3 +66,29 @@ def test_public_names():
         assert getattr(nbnet, name) is not None
     with pytest.raises(AttributeError, match="module 'nbnet' has no attribute 'MLP'"):
         _ = nbnet.MLP
+
+
+# A function of a script, which is sent by value, and takes the module along, by name.
+SENT = """
+import pickle, warnings
+import cloudpickle, joblib, numpy as np
+import nbnet
+
+def fit(seed):
+    warnings.simplefilter("ignore")  # max_iter
+    model = nbnet.MLPClassifier(3, max_iter=2, random_state=seed)
+    return model.fit(np.eye(4), [0, 1, 0, 1]).loss_, nbnet.warmup.__name__
+
+assert pickle.loads(cloudpickle.dumps(nbnet)) is nbnet
+assert pickle.loads(cloudpickle.dumps(fit))(0) == fit(0)
+with joblib.parallel_config("loky"):
+    sent = joblib.Parallel(2)(joblib.delayed(fit)(seed) for seed in range(2))
+assert sent == [fit(0), fit(1)]
+print("same")
+"""
+
+
+def test_a_function_that_uses_the_package_can_be_sent_to_workers(run_python, tmp_path):
+    pytest.importorskip("cloudpickle")  # inside of older joblib
+    (tmp_path / "script.py").write_text(SENT)
+    assert run_python(tmp_path / "script.py") == "same\n"

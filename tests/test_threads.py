@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -299,3 +300,62 @@ with joblib.parallel_config("loky", inner_max_num_threads={inner}):
 
 def test_limit_is_at_least_one_and_at_most_the_cores():
     assert 1 <= thread_limit() <= (os.cpu_count() or 1)
+
+
+def test_fewer_threads_where_no_more_can_be_started(three_threads, monkeypatch):
+    """A limit on threads, or an interpreter that shuts down."""
+    started = []
+    start = threads.Thread.start
+
+    def refuse(thread):
+        if len(started) == allowed:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threads.Thread, "start", refuse)
+    for operations, most in ((1e9, [1, 2, 3]), (LARGE, [1, 1, 2])):  # short and long calls
+        for allowed in range(3):
+            started.clear()
+            seen = []
+            run = Team(LARGE, most=100).run
+            assert run(lambda tid, n, sync: seen.append((tid, n)) or 7, (), operations) == 7  # noqa: B023
+            assert sorted(seen) == [(tid, most[allowed]) for tid in range(most[allowed])]
+
+
+def test_threads_end_with_their_team(three_threads):
+    team = Team(LARGE, most=100)
+    team.run(lambda tid, n, sync: 0, (), LARGE)
+    helpers = team._helpers._threads
+    assert [thread.is_alive() for thread in helpers] == [True] * 3
+    del team
+    for thread in helpers:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in helpers)
+
+
+def test_threads_serve_all_calls_of_a_team(three_threads):
+    team = Team(LARGE, most=100)
+    seen = [set(), set()]
+    for names in seen:
+        team.run(lambda tid, n, sync: names.add(threading.get_ident()) or 0, (), LARGE)  # noqa: B023
+    assert seen[0] | seen[1] <= {thread.ident for thread in team._helpers._threads}
+    assert len(team._helpers._threads) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing to fork with")
+def test_a_team_from_before_a_fork_works_in_the_child(run_python):
+    script = """
+import os
+from nbnet.kernels import threads
+
+threads.thread_limit = lambda: 3
+team = threads.Team(1e12, most=100)
+run = lambda: team.run(lambda tid, n, sync: n, (), 1e12)
+run()
+child = os.fork()
+if child == 0:
+    os._exit(run())
+print(run(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run_python("-W", "ignore", "-c", script) == "3 3\n"

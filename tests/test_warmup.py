@@ -1,11 +1,13 @@
-"""`nbnet.warmup` and `python -m nbnet.warmup`; that nothing is left to compile: test_cache.py."""
+"""`nbnet.warmup` and `python -m nbnet warmup`; that nothing is left to compile: test_cache.py."""
 
+import subprocess
 import sys
 
 import pytest
 
 import nbnet
-from nbnet.warmup import WarmUp, main
+from nbnet.__main__ import main
+from nbnet.ahead import WarmUp
 
 
 def test_it_says_what_it_did(capsys):
@@ -47,47 +49,51 @@ def test_no_dtype_is_refused():
 
 
 def test_command_in_a_later_process_finds_the_cache(run_python):
-    run_python("-m", "nbnet.warmup", "--dtypes", "float32", "--plain")
-    said = run_python("-W", "error", "-m", "nbnet.warmup", "--dtypes", "float32", "--plain")
+    run_python("-m", "nbnet", "warmup", "--dtypes", "float32", "--plain")
+    said = run_python("-W", "error", "-m", "nbnet", "warmup", "--dtypes", "float32", "--plain")
     *steps, total = said.splitlines()
     assert [step.partition(": ")[2] for step in steps] == ["there already, in the cache"] * 2
     assert total.startswith("0 kernels compiled, 2 loaded")
 
 
 def test_command_fails_where_nothing_is_kept(monkeypatch):
-    module = sys.modules["nbnet.warmup"]  # the name alone is the function
-    monkeypatch.setattr(module, "warmup", lambda *args, **kwargs: WarmUp((), None))
-    assert main([]) == 1
+    asked = []
+
+    def warmup(*args, **options):
+        asked.append((*args, options))
+        return WarmUp((), folder)
+
+    monkeypatch.setattr(nbnet, "warmup", warmup, raising=False)
+    folder = None
+    assert main(["warmup"]) == 1
+    folder = "somewhere"
+    assert main(["warmup", "--dtypes", "float64", "--plain"]) == 0
+    assert asked == [
+        (("float32", "float64"), {"general": True, "verbose": True}),
+        (["float64"], {"general": False, "verbose": True}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--help"], 0, "warmup"),
+        (["warmup", "--help"], 0, "usage: python -m nbnet warmup"),
+        (["--version"], 0, nbnet.__version__),
+        ([], 2, "the following arguments are required: command"),
+        (["cool"], 2, "invalid choice: 'cool'"),
+        (["warmup", "--dtypes", "int8"], 2, "invalid choice: 'int8'"),
+    ],
+)
+def test_command_line(arguments, status, said):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "nbnet", *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == status
+    assert said in done.stdout + done.stderr
 
 
 def test_without_a_compiler_there_is_nothing_to_do(run_python):
     script = "import nbnet; done = nbnet.warmup(); print(done, done.steps)"
     said = run_python("-c", script, NUMBA_DISABLE_JIT=1)
     assert said == "nothing to compile: NUMBA_DISABLE_JIT is set ()\n"
-
-
-# Each in a package that was never imported.
-IMPORTS = """
-import inspect, sys
-
-for statements in (
-    "import nbnet",
-    "import nbnet.warmup",
-    "import nbnet, nbnet.warmup",
-    "import nbnet; nbnet.warmup; import nbnet.warmup",
-    "import nbnet; from nbnet.warmup import WarmUp",
-    "import nbnet, importlib; importlib.import_module('nbnet.warmup')",
-):
-    for name in [name for name in sys.modules if name.partition(".")[0] == "nbnet"]:
-        del sys.modules[name]
-    namespace = {}
-    exec(statements, namespace)
-    function = namespace["nbnet"].warmup
-    assert inspect.isfunction(function), statements
-    exec("from nbnet import warmup", namespace)
-    assert namespace["warmup"] is function is sys.modules["nbnet.warmup"].warmup, statements
-"""
-
-
-def test_the_name_is_the_function_whatever_was_imported(run_python):
-    run_python("-c", IMPORTS)

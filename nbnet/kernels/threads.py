@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import lru_cache
-from threading import Lock
+from functools import lru_cache, partial
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 from time import perf_counter
 from typing import Any
 
@@ -132,6 +132,45 @@ class _Pace:
                 self._next_rest = 2
 
 
+def _work(tasks: SimpleQueue) -> None:
+    while task := tasks.get():
+        task()
+        del task  # or what it refers to would live until the next one
+
+
+class _Helpers:
+    """Threads that wait for something to do, and end with this object.
+
+    A ThreadPoolExecutor takes no work once the main thread has ended, even where other threads go
+    on. These are daemons, so that a process that ends does not wait for them.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue = SimpleQueue()
+        self._threads: list[Thread] = []
+
+    def hire(self, n: int) -> int:
+        """Have `n` threads, or as many as this process may start; how many there are."""
+        if not all(thread.is_alive() for thread in self._threads):  # they are not forked
+            self.__init__()  # type: ignore[misc]
+        while len(self._threads) < n:
+            thread = Thread(target=_work, args=(self._tasks,), name="nbnet", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # a limit, or the interpreter shuts down
+                break
+            self._threads.append(thread)
+        return min(n, len(self._threads))
+
+    def give(self, task: Callable[[], None]) -> None:
+        """Have a thread call `task`, which must not raise."""
+        self._tasks.put(task)
+
+    def __del__(self) -> None:
+        for _ in self._threads:
+            self._tasks.put(None)
+
+
 class Team:
     """Threads that run one kernel together.
 
@@ -154,7 +193,7 @@ class Team:
         little = operations < _TINY_STEP or call_operations < _BRIEF_CALL
         self.size = 1 if little else max(1, min(thread_limit(), most))
         self.sync = np.zeros((self.size + 1) * SYNC_STRIDE, dtype=np.int64)
-        self._pool: ThreadPoolExecutor | None = None
+        self._helpers: _Helpers | None = None
         self._pace = _Pace() if self.size > 1 and operations < _SMALL_STEP else None
 
     def rows_a_call(self, operations: float, batch: int) -> int | None:
@@ -188,7 +227,7 @@ class Team:
             _calls.pop()
 
     def _run(self, kernel: Callable[..., int], args: tuple, n: int, short: bool) -> int:
-        """Call the kernel on `n` threads.
+        """Call the kernel on `n` threads, or on fewer if no more can be started.
 
         The calling thread takes its share of a `short` call. During others it only waits, so that
         it receives a KeyboardInterrupt at once; it then stops the others and passes the exception
@@ -197,32 +236,49 @@ class Team:
         self.sync[:] = 0
         if n == 1 and short:
             return kernel(0, 1, *args, self.sync)
-        if self._pool is None:
-            # Not in the pool, where it takes a fifth longer while other threads want the GIL.
+        if self._helpers is None:
+            # Not in a helper, where it takes a fifth longer while other threads want the GIL.
             compile_for(kernel, (0, n, *args, self.sync))
-            self._pool = ThreadPoolExecutor(self.size, thread_name_prefix="nbnet")
-        futures: list[Future[int]] = []
+            self._helpers = _Helpers()
+        helpers = self._helpers.hire(n - short)
+        if helpers == 0:
+            return kernel(0, 1, *args, self.sync)
+        n = helpers + short
+        results: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+        waiting = helpers
         try:
-            for tid in range(1 if short else 0, n):
-                futures.append(self._pool.submit(self._share, kernel, tid, n, args))
-            status = self._share(kernel, 0, n, args) if short else None
-            pending = set(futures)
-            while pending:  # with a timeout, or Windows would not be interruptible
-                done, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()  # raises what its thread raised
+            for tid in range(short, n):
+                self._helpers.give(partial(self._share, kernel, tid, n, args, results))
+            if short:
+                self._share(kernel, 0, n, args, results)
+                waiting += 1
+            first = 0  # whatever the first thread gives
+            while waiting:
+                try:  # with a timeout, or Windows would not be interruptible
+                    tid, result = results.get(timeout=0.1)
+                except Empty:
+                    continue
+                waiting -= 1
+                if isinstance(result, BaseException):
+                    raise result
+                if tid == 0:
+                    first = result
         except BaseException:
             self._stop()
-            wait(futures)
+            while waiting:
+                results.get()
+                waiting -= 1
             raise
-        return futures[0].result() if status is None else status
+        return first
 
-    def _share(self, kernel: Callable[..., int], tid: int, n: int, args: tuple) -> int:
+    def _share(
+        self, kernel: Callable[..., int], tid: int, n: int, args: tuple, results: SimpleQueue
+    ) -> None:
         try:
-            return kernel(tid, n, *args, self.sync)
-        except BaseException:
+            results.put((tid, kernel(tid, n, *args, self.sync)))
+        except BaseException as error:
             self._stop()  # none may wait for this one
-            raise
+            results.put((tid, error))
 
     def _stop(self) -> None:
         self.sync[-SYNC_STRIDE] = 1

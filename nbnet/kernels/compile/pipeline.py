@@ -222,7 +222,9 @@ class PartCompiler(EntryCompiler):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.state.targetctx.get_executable = _not_executable
+        context = self.state.targetctx
+        assert context.get_executable  # or numba would look for machine code that is not there
+        context.get_executable = _not_executable
 
 
 @ctypes.PYFUNCTYPE(ctypes.c_void_p, *[ctypes.c_void_p] * 3)
