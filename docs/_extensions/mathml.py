@@ -30,7 +30,7 @@ def visit_inline(translator, node):
 
 def visit_display(translator, node):
     """Write a formula that has lines of its own."""
-    translator.body.append(f'<div class="math">{mathml(node, displaystyle=True)}</div>\n')
+    translator.body.append(f'<div class="formula">{mathml(node, displaystyle=True)}</div>\n')
     raise SkipNode
 
 
