@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,17 @@ settings.register_profile(
 settings.load_profile("nbnet")
 
 
+@pytest.fixture(scope="session")
+def pace():
+    """Seconds that this machine takes to start Python and compile one small function."""
+    began = time.perf_counter()
+    script = "import numba; numba.njit(lambda x: x + 1)(1)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    return time.perf_counter() - began
+
+
 @pytest.fixture
-def run_python(tmp_path):
+def run_python(tmp_path, pace):
     """Run Python in a fresh process, in an empty folder; return what it printed."""
 
     def run(*arguments, **environment):
@@ -31,7 +41,7 @@ def run_python(tmp_path):
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            timeout=600,  # a deadlock is a failure, not a standstill
+            timeout=max(600, 600 * pace),  # a deadlock is a failure, not a standstill
             env={**os.environ, **{name: str(value) for name, value in environment.items()}},
         )
         assert done.returncode == 0, done.stdout + done.stderr

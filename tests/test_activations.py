@@ -8,6 +8,8 @@ import naive
 from nbnet.kernels.activations import ACTIVATIONS
 from problems import DTYPES, KINKS, reader, tiny
 
+pytestmark = pytest.mark.numerical
+
 POINTS = np.concatenate([np.linspace(-30.0, 30.0, 121), [-1e-3, -1e-6, 1e-6, 1e-3, 0.3, -0.7]])
 VALUE_RTOL = {np.float64: 1e-13, np.float32: 1e-6}
 SLOPE_ATOL = {np.float64: 1e-14, np.float32: 1e-6}

@@ -12,7 +12,10 @@ import scipy.sparse as sp
 import nbnet
 from nbnet.kernels import threads
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.numerical,
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 SETTINGS = [
     {"batch_size": 701, "early_stopping": True},

@@ -6,6 +6,8 @@ from numba import njit
 
 from nbnet.kernels.machine import elementary
 
+pytestmark = pytest.mark.numerical
+
 DTYPES = (np.float32, np.float64)
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0]
 

@@ -17,9 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 import nbnet
 
-pytestmark = (
-    pytest.mark.uncompiled
-)  # small data: it also proves the logic of kernels in plain Python
+# Small data: it also proves the logic of kernels in plain Python.
+pytestmark = [pytest.mark.uncompiled, pytest.mark.numerical]
 
 TASKS = ("binary", "multiclass", "multilabel", "regression", "several outputs", "poisson")
 SOLVERS = ("adam", "sgd", "lbfgs")

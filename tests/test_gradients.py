@@ -28,7 +28,7 @@ from problems import (
 )
 
 # inputs, hidden widths, raw outputs, rows: none of them a multiple of a vector's width throughout
-pytestmark = pytest.mark.usefixtures("guarded_buffers")
+pytestmark = [pytest.mark.numerical, pytest.mark.usefixtures("guarded_buffers")]
 
 SHAPES = [
     (1, (), 1, 1),

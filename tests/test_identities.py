@@ -12,6 +12,8 @@ from nbnet.graph.network import Network
 from nbnet.graph.session import Session
 from problems import DTYPES, assert_close, mlp, parameters, problem, tiny
 
+pytestmark = pytest.mark.numerical
+
 # ReLU, leaky ReLU and the absolute value are maxout units of two pieces, of which the second is a
 # multiple of the first.
 SECOND_PIECE = {"relu": 0.0, "leaky_relu": 0.25, "abs": -1.0}

@@ -58,7 +58,7 @@ def fitted(activation, widths, dtype=np.float64, n_features=2, Estimator=MLPRegr
         activation=activation,
         pieces=3,
         solver="lbfgs",
-        max_iter=40,
+        max_iter=15,  # so few that rounding is not amplified: the same kinks on every processor
         random_state=seed,
     ).fit(X, y)
 
@@ -622,7 +622,7 @@ def test_maxout_learns_a_convex_function_better_with_more_pieces():
             hidden_layer_sizes=(1,), activation="maxout", pieces=pieces, solver="lbfgs", alpha=0
         )
         # A unit that starts with a negative weight on top is concave, and may stay so: more starts.
-        starts = (model.set_params(random_state=seed).fit(rows, y).loss_ for seed in range(4))
+        starts = (model.set_params(random_state=seed).fit(rows, y).loss_ for seed in range(8))
         errors.append(2 * min(starts) / y.var())
     assert errors[0] > 1.4 * errors[1] > 1.4**2 * errors[2] > 1.4**3 * errors[3]
 

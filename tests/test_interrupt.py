@@ -1,4 +1,4 @@
-"""Ctrl-C during `fit`: it stops within half a second, warns, and the model is usable."""
+"""Ctrl-C during `fit`: it stops soon, warns, and the model is usable."""
 
 import json
 import os
@@ -12,7 +12,8 @@ import pytest
 
 import nbnet
 
-# A process fits, prints a line when training is under way and, once interrupted, what became of it.
+# A process prints how long this machine takes for a piece of work, fits and, once interrupted, says
+# what became of it.
 SCRIPT = """
 import json, signal, sys, time, warnings
 import numpy as np
@@ -27,10 +28,17 @@ make = getattr(nbnet, case["kind"])
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     make(**{**case["parameters"], "max_iter": 1}).fit(X[:300], y[:300])  # compile, or load
+    piece = nbnet.MLPRegressor(hidden_layer_sizes=(300, 300), batch_size=200, max_iter=5)
+    rows = rng.normal(size=(4000, 100)).astype(np.float32)
+    paces = []
+    for _ in range(3):
+        began = time.time()
+        piece.fit(rows, rows[:, 0])
+        paces.append(time.time() - began)
 model = make(**case["parameters"])
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    print("fitting", flush=True)
+    print(sorted(paces)[1], flush=True)
     model.fit(X, y)
     stopped = time.time()
 predictions = model.predict(X[:50])
@@ -110,11 +118,13 @@ CASES = {
         },
     },
 }
+# A fit must stop within so many times the piece of work: half a second or so where it takes 0.1 s.
+PIECES = 5
 SLOW = {"one huge batch", "one long epoch", "lbfgs, much data"}
 
 
 def interrupt(case):
-    """Seconds from the signal to the end of `fit`, after checks of what it left behind."""
+    """Pieces of work from the signal to the end of `fit`, after checks of what it left behind."""
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, json.dumps(case)],
         env=os.environ | {"PYTHONPATH": str(Path(nbnet.__file__).parents[1])},
@@ -123,12 +133,14 @@ def interrupt(case):
         text=True,
     )
     try:
-        assert process.stdout.readline() == "fitting\n", process.stderr.read()
-        time.sleep(1.5)  # validation and set-up are over, training is not
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        pace = float(line)
+        time.sleep(max(1.5, 15 * pace))  # validation and set-up are over, training is not
         assert process.poll() is None
         sent = time.time()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=max(120, 1200 * pace))  # or it would stand still
     finally:
         process.kill()
         process.wait()
@@ -140,7 +152,7 @@ def interrupt(case):
     assert result["predictions"] == 50
     assert result["goes on"]
     assert result["curve"] in (0, result["n_iter"])
-    return result["stopped"] - sent
+    return (result["stopped"] - sent) / pace
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to a child process there")
@@ -149,6 +161,6 @@ def interrupt(case):
 )
 def test_interrupted_fit_keeps_a_usable_model(name):
     delay = interrupt(CASES[name])
-    if delay >= 0.5:  # someone else may have had the processor just then
+    if delay >= PIECES:  # someone else may have had the processor just then
         delay = min(delay, interrupt(CASES[name]))
-    assert delay < 0.5
+    assert delay < PIECES

@@ -7,6 +7,8 @@ from scipy import sparse
 from nbnet import graph as g
 from problems import DTYPES, assert_close, build, tiny
 
+pytestmark = pytest.mark.numerical
+
 RNG = np.random.default_rng(0)
 
 

@@ -22,6 +22,8 @@ from nbnet.kernels.records import (
 )
 from nbnet.kernels.update import _transpose
 
+pytestmark = pytest.mark.numerical
+
 DTYPES = (np.float32, np.float64)
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
 

@@ -24,6 +24,8 @@ from problems import (
     tiny,
 )
 
+pytestmark = pytest.mark.numerical
+
 RTOL = {np.float64: 1e-13, np.float32: 2e-6}
 
 # Every loss with its default setting, and those that have one with others.

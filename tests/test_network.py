@@ -24,6 +24,8 @@ from problems import (
     tiny,
 )
 
+pytestmark = pytest.mark.numerical
+
 # Layout ---------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ from problems import (
     tiny,
 )
 
-pytestmark = pytest.mark.usefixtures("guarded_buffers")
+pytestmark = [pytest.mark.numerical, pytest.mark.usefixtures("guarded_buffers")]
 
 EXAMPLES = 40 if numba.config.DISABLE_JIT else 150
 
