@@ -12,6 +12,8 @@ from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
 from problems import CSR, mlp, n_raw
 
+pytestmark = pytest.mark.numerical
+
 DTYPES = (np.float32, np.float64)
 
 
