@@ -202,7 +202,7 @@ def many_cores(monkeypatch):
     pools = []
     monkeypatch.setattr(threads, "cpu_count", lambda: 64)
     monkeypatch.setattr(threads.config, "NUMBA_NUM_THREADS", 64)
-    monkeypatch.setattr(threads.parallel, "_is_initialized", False)
+    monkeypatch.setattr(threads, "get_num_threads", lambda: 64)
     monkeypatch.setattr(threads, "_thread_pools", lambda: SimpleNamespace(lib_controllers=pools))
     return pools
 

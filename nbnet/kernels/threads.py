@@ -19,8 +19,7 @@ from typing import Any
 
 import numpy as np
 from joblib import cpu_count
-from numba import config
-from numba.np.ufunc import parallel
+from numba import config, get_num_threads, threading_layer
 from threadpoolctl import ThreadpoolController
 
 from nbnet.kernels.compile.jit import COMPILED, compile_for
@@ -64,9 +63,12 @@ def thread_limit() -> int:
     if not COMPILED:
         return 1
     limit = min(cpu_count(), config.NUMBA_NUM_THREADS, _pool_limit())
-    # Asking numba would start its threads, unless the user did by setting their number.
-    if getattr(parallel, "_is_initialized", False):
-        limit = min(limit, parallel.get_num_threads())
+    try:
+        threading_layer()
+    except ValueError:
+        pass  # numba has no threads yet, and asking for their number would start them
+    else:
+        limit = min(limit, get_num_threads())
     return max(1, int(limit))
 
 
