@@ -136,7 +136,11 @@ FEW = {
 
 def parameters(few=()):
     return [
-        pytest.param(*case, marks=() if case in few else pytest.mark.slow, id=" ".join(case))
+        pytest.param(
+            *case,
+            marks=() if case in few else (pytest.mark.slow, pytest.mark.deep),
+            id=" ".join(case),
+        )
         for case in PRIVATE
     ]
 

@@ -1138,6 +1138,7 @@ def test_no_other_difference(case):
 
 
 @pytest.mark.slow
+@pytest.mark.deep
 @settings(max_examples=5000, suppress_health_check=list(HealthCheck))
 @given(cases())
 def test_no_other_difference_in_many_cases(case):

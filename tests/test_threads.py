@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from nbnet import MLPClassifier, training
+from nbnet import MLPClassifier
 from nbnet.kernels import threads
 from nbnet.kernels.machine.barrier import SYNC_STRIDE
 from nbnet.kernels.threads import Team, thread_limit
+from nbnet.training import lbfgs
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -272,13 +273,13 @@ def test_blas_has_one_thread_until_the_last_user_leaves():
 
 def test_lbfgs_runs_beside_a_single_blas_thread(monkeypatch):
     seen = []
-    minimize = training.minimize
+    minimize = lbfgs.minimize
 
     def watched(*arguments, **options):
         seen.append(set(blas_threads()))
         return minimize(*arguments, **options)
 
-    monkeypatch.setattr(training, "minimize", watched)
+    monkeypatch.setattr(lbfgs, "minimize", watched)
     before = blas_threads()
     MLPClassifier(3, solver="lbfgs", max_iter=3).fit(np.eye(4), [0, 1, 0, 1])
     assert seen == [{1}]
