@@ -846,10 +846,23 @@ RULES = {
         and step.refused("has no attribute 'partial_fit'"),
         Case("MLPRegressor", [Call("partial_fit", y="wave")], PLAIN | {"solver": "lbfgs"}),
     ),
-    "A multilabel y of other values than 0 and 1": (
-        lambda step, name: step.call.y.startswith("multilabel")
-        and step.refused("needs 0 <= y <= 1"),
-        Case("MLPClassifier", [Call("fit", y="multilabel -1 and 1")], PLAIN),
+    "Text, dates and durations": (
+        lambda step, name: step.refused("must hold numbers"),
+        Case("MLPRegressor", [Call("fit", y="wave", weight="digits")], PLAIN),
+    ),
+    "| `predict_log_proba`": (
+        lambda step, name: step.call.method == "predict_log_proba",
+        Case("MLPClassifier", [Call("fit", y="one class"), Call("predict_log_proba")], PLAIN),
+    ),
+    "`True` for a parameter that is a number": (
+        lambda step, name: step.refused("Got True")
+        or step.refused("Got False")
+        or step.refused("must be a number, got True"),
+        Case("MLPRegressor", [Call("fit", y="wave")], PLAIN | {"alpha": True}),
+    ),
+    "`predict_proba` where all of `y` was one class": (
+        lambda step, name: step.call.method in ("predict_proba", "predict_log_proba"),
+        Case("MLPClassifier", [Call("fit", y="one class"), Call("predict_proba")], PLAIN),
     ),
     "The type of an error": (
         lambda step, name: name == "raised"
@@ -989,14 +1002,6 @@ FAULTS = {
         ),
         Case("MLPRegressor", [Call("fit", y="datetime")], PLAIN),
     ),
-    "hidden_layer_sizes=True is one layer of one unit": (
-        lambda step, name: step.accepted() and "integer is required" in str(step.theirs.raised),
-        Case("MLPRegressor", [Call("fit", y="wave")], PLAIN | {"hidden_layer_sizes": True}),
-    ),
-    "a bool is refused where it is a number for scikit-learn": (
-        lambda step, name: step.refused("must be a number, got True"),
-        Case("MLPRegressor", [Call("fit", y="wave")], PLAIN | {"alpha": True}),
-    ),
     "weights so small that their reciprocals overflow give NaN": (
         lambda step, name: (
             step.trains
@@ -1013,10 +1018,6 @@ FAULTS = {
     "predict before fit with an unknown loss raises KeyError": (
         lambda step, name: step.call.method == "predict" and isinstance(step.ours.raised, KeyError),
         Case("MLPRegressor", [Call("predict")], PLAIN | {"loss": "hinge"}),
-    ),
-    "predict takes X that holds no numbers": (
-        lambda step, name: not step.trains and step.accepted(),
-        Case("MLPRegressor", [Call("fit", y="wave"), Call("predict", "digits")], PLAIN),
     ),
 }
 
@@ -1099,7 +1100,41 @@ def types_of_losses():
     return kinds(upstream) == {np.float32} and kinds(nbnet) == {float}
 
 
+def dtype_of_a_float32_model():
+    X, y = np.eye(6, dtype=np.float32), np.arange(6.0)
+    dtypes = []
+    for module in (nbnet, upstream):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = module.MLPRegressor(**PLAIN).fit(X, y)
+        dtypes.append(model.predict(X.astype(np.int64)).dtype)
+    return dtypes == [np.float32, np.float64]
+
+
+def _warnings_of(module, **parameters):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        module.MLPRegressor(**(PLAIN | parameters)).fit(np.eye(30), np.arange(30.0))
+    return caught
+
+
+def parameter_without_effect():
+    ignored = {"solver": "lbfgs", "early_stopping": True, "max_iter": 1000}
+    ours, theirs = (_warnings_of(module, **ignored) for module in (nbnet, upstream))
+    named = [str(w.message) for w in ours if "early_stopping" in str(w.message)]
+    return len(named) == 1 and "lbfgs" in named[0] and not any("early" in str(w) for w in theirs)
+
+
+def place_of_a_warning():
+    ours, theirs = (_warnings_of(module)[-1] for module in (nbnet, upstream))
+    same = str(ours.message)[:30] == str(theirs.message)[:30]
+    return same and ours.filename == __file__ and theirs.filename != __file__
+
+
 OTHERS = {
+    "Predictions of a float32 model": dtype_of_a_float32_model,
+    "A parameter that has no effect beside another": parameter_without_effect,
+    "Warnings about convergence": place_of_a_warning,
     "A call that raises": a_call_that_raises,
     "The arrays in `coefs_` during further training": arrays_during_further_training,
     "Ctrl-C under `solver='lbfgs'`": interrupted_lbfgs,

@@ -99,7 +99,7 @@ def split_rows(
         parts = f"{n_validation} to validate on and {n_rows - n_validation} to train on"
         enough = "" if stratify is None else ", and each part needs a row of each class"
         raise ValueError(
-            f"early_stopping=True cannot split {n_rows} rows by validation_fraction="
+            f"early_stopping=True cannot split n_samples={n_rows} by validation_fraction="
             f"{validation_fraction}: that is {parts}{enough}."
         ) from error
     if len(validation) < 2:
