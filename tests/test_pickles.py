@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.datasets import load_iris
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.utils.fixes import parse_version
 
 import nbnet
 from nbnet import MLPClassifier, MLPRegressor
@@ -30,6 +32,10 @@ def outputs(model):
     return getattr(model, "predict_proba", model.predict)(X[::15])
 
 
+# scikit-learn's own objects in the file are of 1.9, and older versions warn of them.
+@pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.9"), reason="the file is of 1.9"
+)
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_model_of_an_older_version_predicts_and_goes_on(name):
     old = OLD[name]

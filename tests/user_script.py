@@ -1,6 +1,6 @@
 """What a user writes who runs ``mypy --strict``; `test_typing` runs it on this file."""
 
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,10 @@ classifier = MLPClassifier(
     random_state=0,
 )
 assert_type(classifier.fit(X, y), MLPClassifier)
-labels: np.ndarray = classifier.predict(X)
-probabilities: np.ndarray = classifier.predict_proba(X)
+labels: NDArray[Any] = classifier.predict(X)
+probabilities: NDArray[Any] = classifier.predict_proba(X)
 accuracy: float = classifier.score(X, y)
-first: np.ndarray = classifier.coefs_[0]
+first: NDArray[Any] = classifier.coefs_[0]
 
 
 def body(x: g.Node) -> g.Node:
@@ -36,8 +36,8 @@ regressor = MLPRegressor(
 )
 regressor.fit(X, X[:, 1], sample_weight=np.ones(50))
 mean, std = regressor.predict(X, return_std=True)
-hidden: np.ndarray = regressor.transform(X)
+hidden: NDArray[Any] = regressor.transform(X)
 net, params = regressor.to_network()
 assert_type(net, g.Network)
-outputs: np.ndarray = net.forward(params, X)
+outputs: NDArray[Any] = net.forward(params, X)
 print(net.summary(), nbnet.__version__, accuracy, labels.shape, probabilities.shape, std.shape)

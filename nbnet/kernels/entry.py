@@ -77,7 +77,7 @@ def train(
         Strength of the L2 penalty.
     order : (M,) int64 rows of X
     steps : (steps, len(STEP_COLUMNS)) float64, a row for each slice
-    settings : float64, the optimizer's
+    settings : float64, those of the optimizer; empty if no update follows
     report : (len(REPORT),) float64; thread 0 reports here
     hyper : (at least n_threads, HYPER)
     params : engine layout, the transposed weights behind it; changed
@@ -114,7 +114,8 @@ def train(
         if total == 0.0:
             continue
         t += 1
-        prepare(head[H_OPTIMIZER], steps[start // batch], settings, t, my_hyper)
+        if head[H_WHOLE] == 0:
+            prepare(head[H_OPTIMIZER], steps[start // batch], settings, t, my_hyper)
 
         loss = 0.0
         for first in range(start, stop, head[H_ROWS]):
