@@ -512,7 +512,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 continue
             other, values = row.needs
             given = getattr(self, other)
-            if not {given} & {*values} if isinstance(given, str) else not {*given} & {*values}:
+            if given not in values:
                 needed = " or ".join(f"{other}={value!r}" for value in values)
                 warn(
                     f"{name}={getattr(self, name)!r} has no effect beside {other}={given!r}; it "

@@ -322,7 +322,6 @@ _SHARED = _table(
         "float",
         [Interval(Real, 0, None, closed="left")],
         "Slope of 'leaky_relu' below zero, at least 0.",
-        needs=("activation", ("leaky_relu",)),
     ),
     Parameter(
         "pieces",
@@ -333,7 +332,6 @@ _SHARED = _table(
         Affine functions per 'maxout' unit, at least 2. A maxout layer of ``u`` units has weights of
         shape ``(fan_in, u * pieces)``; the pieces of a unit are neighbouring columns.
         """,
-        needs=("activation", ("maxout",)),
     ),
     Parameter(
         "architecture",
