@@ -127,7 +127,7 @@ def test_a_quantile_follows_a_scale_that_grows(quantile):
     rows, y = with_noise(sine, growing, quantiles(stats.expon, 1005))
     predicted = regressor("quantile", quantile=quantile).fit(rows, y).predict(X)
     expected = sine(x) + growing(x) * stats.expon.ppf(quantile)
-    assert np.abs(predicted - expected).mean() < (0.06 if quantile == 0.9 else 0.04)
+    assert np.abs(predicted - expected).mean() < (0.065 if quantile == 0.9 else 0.04)
     below = np.mean(y <= np.repeat(predicted, 1005))
     assert below == pytest.approx(quantile, abs=0.01)
 
@@ -163,7 +163,7 @@ def test_a_scale_that_depends_on_x_is_recovered(loss, distribution):
     noise = quantiles(distribution, 1005)  # so many that the kinks of |y - m| smooth out
     rows, y = with_noise(sine, growing, noise)
     location, std = regressor(loss).fit(rows, y).predict(X, return_std=True)
-    assert np.abs(location - sine(x)).mean() < 0.02  # 0.0057
+    assert np.abs(location - sine(x)).mean() < 0.025  # 0.0080
     # the maximum likelihood estimate of the scale of these quantiles, near that of the distribution
     one = {"gaussian": noise.std(), "laplace": np.abs(noise).mean()}[loss]
     assert one == pytest.approx(1.0, abs=0.02)
