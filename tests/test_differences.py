@@ -942,7 +942,7 @@ RULES = {
         ),
     ),
     "An earlier fit with another solver": (
-        lambda step, name: name in HISTORY and step.goes_on and step.told("solver") == "lbfgs",
+        lambda step, name: name in HISTORY and step.trains and step.told("solver") == "lbfgs",
         Case(
             "MLPRegressor",
             [
@@ -1177,7 +1177,9 @@ def test_fault_is_mended(example):
     assert not any(step.found for step in run(example))
 
 
-@settings(max_examples=250, suppress_health_check=list(HealthCheck))
+# The same draws in each run: whoever runs the suite is told of his own change alone. New draws are
+# for the deep test below.
+@settings(max_examples=250, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(cases())
 def test_no_other_difference(case):
     assert list(unexplained(case)) == []
