@@ -360,3 +360,45 @@ if child == 0:
 print(run(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert run_python("-W", "ignore", "-c", script) == "3 3\n"
+
+
+class Interruptions:
+    """Raises KeyboardInterrupt at the given line event of threads.py: as Ctrl-C may, anywhere."""
+
+    def __init__(self, at):
+        self.at, self.seen = at, 0
+
+    def __call__(self, frame, event, argument):
+        if frame.f_code.co_filename != threads.__file__:
+            return None
+        if event == "line":
+            self.seen += 1
+            if self.seen == self.at:
+                raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.parametrize("operations", [1e9, 1e11])  # with the calling thread's own share, without
+def test_an_interruption_between_any_two_lines_ends_the_call(operations, monkeypatch):
+    monkeypatch.setattr(threads, "thread_limit", lambda: 3)
+    at = interrupted = 0
+    while at == 0 or interrupted == at:
+        at += 1
+        before = threading.active_count()
+        team, tracer = Team(1e9, 3), Interruptions(at)
+        outer = sys.gettrace()
+        try:
+            sys.settrace(tracer)
+            team.run(lambda tid, n, sync: 7, (), operations)
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.settrace(outer)
+        assert not threads._calls
+        del team
+        patience = 1000
+        while threading.active_count() > before and patience:
+            patience -= 1
+            time.sleep(0.01)
+        assert threading.active_count() <= before
+    assert interrupted > 20

@@ -12,10 +12,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
 from typing import Any
+from weakref import ref
 
 import numpy as np
 from joblib import cpu_count
@@ -93,9 +94,14 @@ def one_blas_thread() -> Iterator[None]:
                 limit.restore_original_limits()
 
 
-# An entry for each call of a kernel under way in this process; appending and popping need no lock,
-# which a fork could find taken.
-_calls: list[None] = []
+class _Call:
+    """A call of a kernel under way; a local variable of it, so that it ends with the call."""
+
+
+# One reference for each call under way in this process. It leaves by itself when its call is gone,
+# wherever an exception came: no counter could promise that. It needs no lock, which a fork could
+# find taken.
+_calls: set[ref[_Call]] = set()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_calls.clear)  # other threads are not forked
 
@@ -134,10 +140,45 @@ class _Pace:
                 self._next_rest = 2
 
 
-def _work(tasks: SimpleQueue) -> None:
-    while task := tasks.get():
+class _Share:
+    """One thread's share of a run: it is begun once at the most, and its result stays.
+
+    Ctrl-C may reach the caller between any two lines, so nothing may depend on what it has counted
+    so far: it asks each share.
+    """
+
+    def __init__(self, work: Callable[[], int], stop: Callable[[], None]):
+        self.result: Any = None  # as long as it is not done
+        self._work, self._stop = work, stop
+        self._begun, self._done = Lock(), Lock()
+        self._done.acquire()
+
+    def __call__(self) -> None:
+        """Do it, in a helper thread, unless it was called off."""
+        if self._begun.acquire(blocking=False):
+            try:
+                self.result = self._work()
+            except BaseException as error:
+                self._stop()  # none may wait for this one
+                self.result = error
+            self._done.release()
+
+    def wait(self) -> None:
+        """Wait until it is done, with a timeout, or Windows would not be interruptible."""
+        while self.result is None:
+            self._done.acquire(timeout=0.1)
+
+    def call_off(self) -> None:
+        """See to it that it will not begin, or wait until it is done."""
+        if not self._begun.acquire(blocking=False):
+            self.wait()
+
+
+def _help(tasks: SimpleQueue, end: Any) -> None:
+    while (task := tasks.get()) is not end:
         task()
         del task  # or what it refers to would live until the next one
+    tasks.put(end)  # for the other helpers
 
 
 class _Helpers:
@@ -150,13 +191,16 @@ class _Helpers:
     def __init__(self) -> None:
         self._tasks: SimpleQueue = SimpleQueue()
         self._threads: list[Thread] = []
+        # Puts itself into the queue when this object is gone. Not `__del__`: Python would swallow a
+        # KeyboardInterrupt that comes while it runs. Of this callback no line is Python's.
+        self._end = ref(self, self._tasks.put)
 
     def hire(self, n: int) -> int:
         """Have `n` threads, or as many as this process may start; how many there are."""
         if not all(thread.is_alive() for thread in self._threads):  # they are not forked
             self.__init__()  # type: ignore[misc]
         while len(self._threads) < n:
-            thread = Thread(target=_work, args=(self._tasks,), name="nbnet", daemon=True)
+            thread = Thread(target=_help, args=(self._tasks, self._end), name="nbnet", daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # a limit, or the interpreter shuts down
@@ -164,13 +208,9 @@ class _Helpers:
             self._threads.append(thread)
         return min(n, len(self._threads))
 
-    def give(self, task: Callable[[], None]) -> None:
-        """Have a thread call `task`, which must not raise."""
-        self._tasks.put(task)
-
-    def __del__(self) -> None:
-        for _ in self._threads:
-            self._tasks.put(None)
+    def give(self, share: _Share) -> None:
+        """Have a thread do a share."""
+        self._tasks.put(share)
 
 
 class Team:
@@ -215,8 +255,9 @@ class Team:
         time share the cores.
         """
         short = operations < _SHORT_CALL
-        _calls.append(None)
+        call = _Call()
         try:
+            _calls.add(ref(call, _calls.discard))
             n = max(1, self.size // len(_calls)) if operations >= _BRIEF_CALL else 1
             if n == 1 or self._pace is None:
                 return self._run(kernel, args, n, short)
@@ -226,7 +267,7 @@ class Team:
             self._pace.note(many, (perf_counter() - started) / operations)
             return status
         finally:
-            _calls.pop()
+            del call  # a traceback may keep this frame
 
     def _run(self, kernel: Callable[..., int], args: tuple, n: int, short: bool) -> int:
         """Call the kernel on `n` threads, or on fewer if no more can be started.
@@ -246,41 +287,24 @@ class Team:
         if helpers == 0:
             return kernel(0, 1, *args, self.sync)
         n = helpers + short
-        results: SimpleQueue[tuple[int, Any]] = SimpleQueue()
-        waiting = helpers
+        shares = [
+            _Share(partial(kernel, tid, n, *args, self.sync), self._stop) for tid in range(short, n)
+        ]
         try:
-            for tid in range(short, n):
-                self._helpers.give(partial(self._share, kernel, tid, n, args, results))
-            if short:
-                self._share(kernel, 0, n, args, results)
-                waiting += 1
-            first = 0  # whatever the first thread gives
-            while waiting:
-                try:  # with a timeout, or Windows would not be interruptible
-                    tid, result = results.get(timeout=0.1)
-                except Empty:
-                    continue
-                waiting -= 1
-                if isinstance(result, BaseException):
-                    raise result
-                if tid == 0:
-                    first = result
+            for share in shares:
+                self._helpers.give(share)
+            status = kernel(0, n, *args, self.sync) if short else None
+            for share in shares:
+                share.wait()
         except BaseException:
             self._stop()
-            while waiting:
-                results.get()
-                waiting -= 1
+            for share in shares:
+                share.call_off()
             raise
-        return first
-
-    def _share(
-        self, kernel: Callable[..., int], tid: int, n: int, args: tuple, results: SimpleQueue
-    ) -> None:
-        try:
-            results.put((tid, kernel(tid, n, *args, self.sync)))
-        except BaseException as error:
-            self._stop()  # none may wait for this one
-            results.put((tid, error))
+        for share in shares:
+            if isinstance(share.result, BaseException):
+                raise share.result
+        return shares[0].result if status is None else status
 
     def _stop(self) -> None:
         self.sync[-SYNC_STRIDE] = 1
