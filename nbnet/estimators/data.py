@@ -11,6 +11,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import _check_sample_weight
 
+from nbnet.kernels.entry import SMALLEST
+
 __all__ = ["check_sample_weight", "refuse_text_and_times", "sums_to_a_number"]
 
 _TEXT_AND_TIMES = {"M": "dates", "m": "durations", "U": "text", "S": "text"}
@@ -36,8 +38,13 @@ def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
     weights: np.ndarray = _check_sample_weight(sample_weight, X, dtype=X.dtype)
     if weights.min() < 0:
         raise ValueError(f"sample_weight must be non-negative; its smallest is {weights.min():g}.")
-    if not weights.any():
-        raise ValueError("sample_weight must sum to more than 0; all weights are 0.")
+    with np.errstate(over="ignore"):
+        total = weights.sum(dtype=np.float64)
+    if total < SMALLEST:
+        raise ValueError(
+            f"sample_weight must sum to at least {SMALLEST:.3g}, the smallest normal number; the "
+            f"sum is {total:.3g}."
+        )
     return weights
 
 

@@ -464,6 +464,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         if return_std and return_cov:
             raise ValueError("At most one of return_std and return_cov may be True; both are.")
+        check_is_fitted(self, "coefs_")
         key = self._fitted_loss()
         row = LOSSES[key]
         if (return_std or return_cov) and row.link != "location_and_scale":

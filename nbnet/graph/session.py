@@ -17,7 +17,7 @@ from nbnet.graph.arrays import (
 )
 from nbnet.graph.nodes import Node
 from nbnet.graph.outline import Outline
-from nbnet.kernels.entry import FINISHED, apply, train
+from nbnet.kernels.entry import FINISHED, SMALLEST, apply, train
 from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.machine.vectors import ROWS
 from nbnet.kernels.optimizers import GROUPS, HYPER, OPTIMIZERS, Group
@@ -119,8 +119,10 @@ class Session:
         else:
             targets = check_targets(y, loss_facts, samples.n, network.n_outputs, dtype)
             weights = check_weights(sample_weight, samples.n)
-            if weights is not None and not weights.any():
-                raise ValueError("sample_weight must have a positive sum, got 0")
+            if weights is not None and weights.sum() < SMALLEST:
+                raise ValueError(
+                    f"sample_weight must sum to at least {SMALLEST:.3g}, got {weights.sum():g}"
+                )
 
         batch_size = samples.n if batch_size is None else min(int(batch_size), samples.n)
         self._batch_size = batch_size

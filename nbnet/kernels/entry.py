@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from nbnet.kernels.compile.jit import kernel
 from nbnet.kernels.gradient import gradient
 from nbnet.kernels.machine.barrier import barrier, stopped
@@ -45,9 +47,12 @@ from nbnet.kernels.records import (
 from nbnet.kernels.rows import loss_of_rows, outputs_of_rows
 from nbnet.kernels.update import update
 
-__all__ = ["BLOCK", "FINISHED", "NON_FINITE", "STOPPED", "apply", "predict", "train"]
+__all__ = ["BLOCK", "FINISHED", "NON_FINITE", "SMALLEST", "STOPPED", "apply", "predict", "train"]
 
 FINISHED, NON_FINITE, STOPPED = range(3)
+
+# The reciprocal of a smaller sum of weights is infinite.
+SMALLEST = float(np.finfo(np.float64).tiny)
 
 BLOCK = 64  # rows a thread takes at a time
 
@@ -111,7 +116,7 @@ def train(
             total = 0.0
             for i in range(start, stop):
                 total += weights[data_row(order, i, stop)]
-        if total == 0.0:
+        if total < SMALLEST:
             continue
         t += 1
         if head[H_WHOLE] == 0:

@@ -4,8 +4,8 @@ numba's own cache would not do:
 
 a. It stamps the code with the one file that holds the function. An edit in another file that the
    function calls, and a change of settings, go unnoticed (`stamp` says what we do).
-b. It reads only where it can write. Here all folders are read: a cache that was filled when an
-   image was built serves where that image is read-only.
+b. It reads only where it can write. Here a folder that cannot be written to is read as well: a
+   cache that was filled when an image was built serves where that image is read-only.
 c. A damaged file makes a fit fail, or the process crash. Here it is as if it were not there:
    nothing is unpickled or run before its checksum is verified.
 d. A frozen application (`sys.frozen`) has no folder of its own, and unpacks its modules into
@@ -39,7 +39,10 @@ _log = logging.getLogger("nbnet")
 
 
 def folders():
-    """Where machine code may lie; it is kept in the first that can be written to."""
+    """Where machine code may lie; it is kept in the first that can be written to.
+
+    A ``NUMBA_CACHE_DIR`` that can be written to is the only one, as it is for numba.
+    """
     [package] = nbnet.kernels.__path__
     frozen = getattr(sys, "frozen", False)
     home = os.path.realpath(sys.executable if frozen else package)
@@ -47,6 +50,8 @@ def folders():
     own = hashlib.sha256(home.encode()).hexdigest()[:16]
     own = f"{Path(home).stem if frozen else 'nbnet'}_{own}"
     found = [Path(config.CACHE_DIR) / own] if config.CACHE_DIR else []
+    if found and _writable(found[0]):
+        return found
     if not frozen and os.path.isdir(package):  # not in a zip
         found.append(Path(package) / "__pycache__")
     users = _user_cache() / "numba" / own
