@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import lru_cache, wraps
-from numbers import Integral
+from numbers import Integral, Real
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -40,13 +40,15 @@ from nbnet.estimators.warn import warn
 from nbnet.estimators.weights import NOTHING_CUT, cut, initial, packed, uncut
 from nbnet.graph.network import Network
 from nbnet.kernels.activations import ACTIVATIONS
+from nbnet.graph.session import SEEDS
 from nbnet.kernels.losses import LOSSES
+from nbnet.kernels.ops import OPS
 from nbnet.kernels.optimizers import OPTIMIZERS
 from nbnet.training.lbfgs import train_by_lbfgs
 from nbnet.training.loop import open_session, split_rows, train_by_epochs
 from nbnet.training.monitor import HeldOut, Listener, Monitor, print_epoch
 from nbnet.training.recipe import Problem, Recipe
-from nbnet.training.schedules import SCHEDULES
+from nbnet.training.schedules import SCHEDULES, schedule_of
 from nbnet.training.state import Ending, FitState
 
 __all__ = ["ATTRIBUTES", "BaseMLP", "single_updates", "unchanged_on_error", "validated"]
@@ -57,6 +59,7 @@ _PARAMETER_OF = {"nesterov": "nesterovs_momentum"}
 # What only 'sgd' and 'adam' leave behind.
 _OF_EPOCHS = (
     "loss_curve_",
+    "learning_rates_",
     "best_loss_",
     "validation_scores_",
     "best_validation_score_",
@@ -69,8 +72,9 @@ _OF_OPTIMIZER = (
     "learning_rate_init",
     "schedule",
     "schedule_numbers",
+    "average",
 )
-_OF_STATE = ("slots", "step", "slow_downs", "no_improvement_count")
+_OF_STATE = ("slots", "step", "slow_downs", "no_improvement_count", "averaged")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 ATTRIBUTES = """\
@@ -87,6 +91,9 @@ ATTRIBUTES = """\
 
     loss_curve_ : list of float
         `loss_` after each epoch. Absent after 'lbfgs'.
+
+    learning_rates_ : list of float
+        The learning rate of the first update of each epoch. Absent after 'lbfgs'.
 
     best_loss_ : float or None
         Smallest `loss_` so far; None with `early_stopping`. Absent after 'lbfgs'.
@@ -126,10 +133,18 @@ def _network(
     n_outputs: int,
     pieces: int,
     negative_slope: float,
+    dropout: tuple[float, ...],
     output_gain: float | None,
 ) -> Network:
     """Build the network of a stack of hidden layers, each an activation and a width."""
-    output = graph.mlp(n_features, layers, n_outputs, negative_slope=negative_slope, pieces=pieces)
+    output = graph.mlp(
+        n_features,
+        layers,
+        n_outputs,
+        negative_slope=negative_slope,
+        pieces=pieces,
+        dropout=dropout,
+    )
     return Network(output, output_gain=output_gain)
 
 
@@ -155,6 +170,8 @@ def _network_around(
 
 def _hidden_layers(network: Network) -> list[graph.Node]:
     (body,) = network.output.inputs
+    while OPS[body.op].training_only:
+        (body,) = body.inputs
     units = [node for node in network.nodes if node.op in ("activation", "maxout")]
     return [node for node in units if node is not body] + [body]
 
@@ -268,8 +285,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> None:
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
+        if incremental:
+            self._check_endless()
         layers = self._declared_layers()  # before anything else, what is wrong with the parameters
         self._warn_of_what_has_no_effect()
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
@@ -289,6 +306,22 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._publish(problem, targets, state)
         if ending.warning is not None and not (incremental and ending.reason == "max_iter"):
             warn(ending.warning)
+
+    def _check_endless(self) -> None:
+        """Refuse what needs an end that `partial_fit` does not know."""
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        schedule = self.learning_rate
+        for name, given in (
+            ("learning_rate", not isinstance(schedule, str) or SCHEDULES[schedule].of_share),
+            ("warmup_fraction", self.warmup_fraction > 0),
+        ):
+            if given:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} follows the share of all updates that is done, "
+                    "which partial_fit does not know. Use learning_rate='constant' and "
+                    "warmup_fraction=0."
+                )
 
     def _check_data(
         self, X: Any, y: Any, sample_weight: Any, first: bool
@@ -330,6 +363,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if self.early_stopping:
             rows, held_out = self._split(problem, targets, random_state)
         state = FitState(params, rows, random_state, held_out)
+        if any(OPS[node.op].training_only for node in problem.network.nodes):
+            state.seed = int(random_state.randint(SEEDS, dtype=np.int64))
         self._recall(state, first)
         recipe = replace(self._recipe(targets.metric), batch_size=self._rows_per_batch(len(rows)))
         if incremental:
@@ -342,6 +377,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         monitor = Monitor(recipe, watched, self._listeners())
         ending = train_by_epochs(open_session(problem, recipe, state), recipe, state, monitor)
         self.loss_curve_ = state.loss_curve
+        self.learning_rates_ = state.learning_rates
         self.best_loss_ = state.best_loss
         self.validation_scores_ = state.validation_scores
         self.best_validation_score_ = state.best_validation_score
@@ -349,6 +385,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._training = {
             **{name: getattr(recipe, name) for name in _OF_OPTIMIZER},
             **{name: getattr(state, name) for name in _OF_STATE},
+            # Beside an average, which `coefs_` then are, what it is of.
+            "params": None if state.averaged is None else state.params,
         }
         return state, ending
 
@@ -396,15 +434,22 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _recipe(self, metric: str) -> Recipe:
         """The recipe that the parameters describe."""
-        schedule = self.learning_rate if self.solver == "sgd" else "constant"
+        schedule = self.learning_rate
+        if isinstance(schedule, str) and not SCHEDULES[schedule].of_share and self.solver != "sgd":
+            schedule = "constant"
+        numbers = SCHEDULES[schedule].numbers if isinstance(schedule, str) else {}
         settings = {} if self.solver == "lbfgs" else OPTIMIZERS[self.solver].settings
         return Recipe(
             solver=self.solver,
             solver_numbers=self._numbers(settings),
             learning_rate_init=float(self.learning_rate_init),
             schedule=schedule,
-            schedule_numbers=self._numbers(SCHEDULES[schedule].numbers),
+            schedule_numbers=self._numbers(numbers),
+            warmup_fraction=float(self.warmup_fraction),
             alpha=float(self.alpha),
+            weight_decay=float(self.weight_decay),
+            clip_norm=None if self.clip_norm is None else float(self.clip_norm),
+            average=float(self.average),
             max_iter=int(self.max_iter),
             max_fun=int(self.max_fun),
             shuffle=bool(self.shuffle),
@@ -433,6 +478,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return
         state.t = getattr(self, "t_", 0)
         state.loss_curve = list(getattr(self, "loss_curve_", ()))
+        state.learning_rates = list(getattr(self, "learning_rates_", ()))
         state.no_improvement_count = getattr(self, "_training", {}).get("no_improvement_count", 0)
         for name in ("best_loss", "validation_scores", "best_validation_score"):
             past = getattr(self, f"{name}_", None)
@@ -446,7 +492,14 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return recipe
         state.slots = past["slots"].astype(state.params.dtype, copy=False)
         state.step, state.slow_downs = past["step"], past["slow_downs"]
-        return replace(recipe, **{name: past[name] for name in _OF_OPTIMIZER})
+        averaged = past.get("averaged")
+        if averaged is not None and np.array_equal(state.params, averaged):  # not set by hand since
+            state.averaged = averaged.astype(state.params.dtype, copy=False)
+            state.params = past["params"].astype(state.params.dtype, copy=False)
+        recalled = {name: past[name] for name in _OF_OPTIMIZER if name in past}
+        if schedule_of(replace(recipe, **recalled)).of_share:  # of a fit with an end
+            del recalled["schedule"], recalled["schedule_numbers"]
+        return replace(recipe, **recalled)
 
     def _split(
         self, problem: Problem, targets: Targets, random_state: np.random.RandomState
@@ -550,6 +603,23 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 )
         return names
 
+    def _dropout_rates(self, n_hidden: int) -> tuple[float, ...]:
+        """One rate per hidden layer, from the parameter `dropout`; none if all are 0."""
+        rates = np.ravel(np.asarray(self.dropout, dtype=object)).tolist()
+        if np.ndim(self.dropout) == 0:
+            rates *= n_hidden
+        if len(rates) != n_hidden:
+            raise ValueError(
+                f"dropout={self.dropout!r} has length {len(rates)} for {n_hidden} hidden layers; it "
+                "must be one number, or one per hidden layer."
+            )
+        for rate in rates:
+            if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= rate < 1:
+                raise ValueError(
+                    f"dropout={self.dropout!r} holds {rate!r}; each rate must be a number in [0, 1)."
+                )
+        return tuple(map(float, rates))
+
     def _declared_layers(self) -> tuple[tuple[str, int], ...]:
         """Activation and width of each hidden layer, as the parameters say."""
         sizes: Any = self.hidden_layer_sizes
@@ -576,7 +646,13 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if not layers and isinstance(self.activation, str) and self.activation in ACTIVATIONS:
             gain = ACTIVATIONS[self.activation].gain  # sets the scale upstream even here
         return _network(
-            n_features, layers, n_raw, int(self.pieces), float(self.negative_slope), gain
+            n_features,
+            layers,
+            n_raw,
+            int(self.pieces),
+            float(self.negative_slope),
+            self._dropout_rates(len(layers)),
+            gain,
         )
 
     def _fitted_network(self) -> Network:

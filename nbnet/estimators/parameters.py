@@ -161,6 +161,18 @@ _SHARED = _table(
         """,
     ),
     Parameter(
+        "weight_decay",
+        0.0,
+        "float",
+        [Interval(Real, 0, None, closed="left")],
+        """
+        Decoupled weight decay (AdamW; the same for 'sgd'): before each update the weights lose this
+        share, times the learning rate, of what they are (biases go free). Unlike that of `alpha`,
+        its strength depends neither on the size of the batches nor on the gradients' scale.
+        """,
+        needs=("solver", _STOCHASTIC),
+    ),
+    Parameter(
         "batch_size",
         "auto",
         "int or 'auto'",
@@ -173,12 +185,18 @@ _SHARED = _table(
     Parameter(
         "learning_rate",
         "constant",
-        _names(tuple(SCHEDULES)),
-        [StrOptions(set(SCHEDULES))],
+        "str or callable",
+        [StrOptions(set(SCHEDULES)), callable],
         f"""
-        Schedule of the learning rate of 'sgd'.
+        Schedule of the learning rate. 'invscaling' and 'adaptive' are for 'sgd' alone, and 'adam'
+        takes them for 'constant', as in scikit-learn.
 
 {_lines({row.name: row.text for row in SCHEDULES.values()})}
+        - a function: given the share of all updates that is done, from 0 to 1, it returns the
+          factor of `learning_rate_init`.
+
+        A schedule from 'linear' on follows the share of `max_iter` epochs. So `max_iter` is then
+        the length of the fit, not merely its limit, and `partial_fit` refuses it.
         """,
     ),
     Parameter(
@@ -194,6 +212,17 @@ _SHARED = _table(
         "float",
         [Interval(Real, 0, None, closed="left")],
         "Exponent of 'invscaling'.",
+    ),
+    Parameter(
+        "warmup_fraction",
+        0.0,
+        "float",
+        [Interval(Real, 0, 1, closed="left")],
+        """
+        The share of all updates, those of `max_iter` epochs, over which the learning rate rises
+        from nearly 0 to what `learning_rate` says, in [0, 1).
+        """,
+        needs=("solver", _STOCHASTIC),
     ),
     Parameter(
         "max_iter",
@@ -261,6 +290,17 @@ _SHARED = _table(
         "Whether that is Nesterov's momentum.",
     ),
     Parameter(
+        "clip_norm",
+        None,
+        "float or None",
+        [Interval(Real, 0, None, closed="neither"), None],
+        """
+        The largest Euclidean norm of the gradient of all parameters, the L2 penalty's included; a
+        larger gradient is scaled down to it before the update. None for any norm.
+        """,
+        needs=("solver", _STOCHASTIC),
+    ),
+    Parameter(
         "early_stopping",
         False,
         "bool",
@@ -300,6 +340,18 @@ _SHARED = _table(
         "Added to the root of the second moment in 'adam'.",
     ),
     Parameter(
+        "average",
+        0.0,
+        "float",
+        [Interval(Real, 0, 1, closed="left")],
+        """
+        Decay of an exponential average of the parameters over the updates, in [0, 1); 0 for none.
+        The model gets the average, and so does the score of `early_stopping`; the training loss is
+        that of the parameters themselves. 0.999 averages over about 1,000 updates.
+        """,
+        needs=("solver", _STOCHASTIC),
+    ),
+    Parameter(
         "n_iter_no_change",
         10,
         "int or np.inf",
@@ -334,20 +386,33 @@ _SHARED = _table(
         """,
     ),
     Parameter(
+        "dropout",
+        0.0,
+        "float or array-like of float",
+        [Interval(Real, 0, 1, closed="left"), "array-like"],
+        """
+        The probability, in [0, 1), with which each activation of a hidden layer is set to 0 in an
+        update; the others are divided by 1 minus it, so that nothing has to be scaled in prediction,
+        where all are kept. One number for all hidden layers, or one per hidden layer. For 'sgd' and
+        'adam'. (Srivastava et al., 2014.)
+        """,
+        needs=("solver", _STOCHASTIC),
+    ),
+    Parameter(
         "architecture",
         None,
         "callable",
         [callable, None],
         """
         Builds the network between the features and the output layer, in place of
-        `hidden_layer_sizes`, `activation`, `negative_slope` and `pieces`: a function that is given
+        `hidden_layer_sizes`, `activation`, `negative_slope`, `pieces` and `dropout`: a function that is given
         the input, a node of `nbnet.graph`, and returns the node that the output layer reads. Nodes
         may have names, but 'x' and 'output' are those of the input and the output layer.
         ``coefs_`` and ``intercepts_`` then have one entry for each dense or maxout node, each after
         those it depends on. To pickle the model, or to search with processes, it must be a
         function that can be pickled: one with a name, at the top of a module.
         """,
-        replaces=("hidden_layer_sizes", "activation", "negative_slope", "pieces"),
+        replaces=("hidden_layer_sizes", "activation", "negative_slope", "pieces", "dropout"),
     ),
 )
 

@@ -231,22 +231,25 @@ def mlp(
     n_outputs: int,
     *,
     pieces: int = 2,
+    dropout: Sequence[float] = (),
     **numbers: float,
 ) -> Node:
     """A plain stack: one (activation, width) per hidden layer, then a dense output.
 
     An activation is a key of ``ACTIVATIONS`` or ``"maxout"``. Each activation takes those of
-    `numbers` that its row names.
+    `numbers` that its row names. Of the `dropout` rates, one per hidden layer, a 0 makes no node.
     """
     node = input(n_features, name="x")
     for i, (function, width) in enumerate(hidden, start=1):
         if function == "maxout":
             node = maxout(node, width, pieces, name=f"h{i}")
-            continue
-        node = dense(node, width, name=f"z{i}")
-        row = ACTIVATIONS.get(function)
-        own = {s.name: numbers[s.name] for s in (row.settings if row else ()) if s.name in numbers}
-        node = activation(function, node, name=f"h{i}", **own)
+        else:
+            node = dense(node, width, name=f"z{i}")
+            settings = ACTIVATIONS[function].settings if function in ACTIVATIONS else ()
+            own = {s.name: numbers[s.name] for s in settings if s.name in numbers}
+            node = activation(function, node, name=f"h{i}", **own)
+        if i <= len(dropout) and dropout[i - 1] > 0:
+            node = function_of("dropout")(node, dropout[i - 1])
     return dense(node, n_outputs, name="output")
 
 

@@ -165,6 +165,7 @@ def make_plan(
     keep: tuple[Node, ...] = (),
     sparse: bool = False,
     natural: bool = False,
+    noise: bool = False,
 ) -> Plan:
     """Lay out the graph that ends in `output`.
 
@@ -184,9 +185,12 @@ def make_plan(
     natural : bool, default=False
         For a forward pass over one row (`rows` = 1), without maxout: parameters are read in the
         natural layout, for to change it would take longer than the pass.
+    noise : bool, default=False
+        Whether ops that are there for training alone, such as dropout, are kept; otherwise such a
+        node is its input.
     """
     return _Draft(
-        output, np.dtype(dtype), rows, parameters, training, keep, sparse, natural
+        output, np.dtype(dtype), rows, parameters, training, keep, sparse, natural, noise
     ).finish()
 
 
@@ -203,6 +207,7 @@ class _Draft:
         keep: tuple[Node, ...],
         sparse: bool,
         natural: bool,
+        noise: bool,
     ):
         self.lanes = lanes(dtype)
         self.one_row = rows == 1
@@ -214,6 +219,7 @@ class _Draft:
         self.parameters = parameters
         self.training = training
         self.sparse = sparse
+        self.noise = noise
         self._variables: list[Variable] = []
         self._instructions: list[Instruction] = []
         self._index: dict[int, int] = {}
@@ -243,6 +249,11 @@ class _Draft:
             inputs = [self._index[id(parent)] for parent in node.inputs]
             name = node.name or f"{node.activation or node.op}_{len(self._variables)}"
             kept = id(node) in keep
+            if OPS[node.op].training_only and not self.noise:
+                self._index[id(node)] = inputs[0]
+                source = self._variables[inputs[0]]
+                source.kept, source.depends = source.kept or kept, source.depends or kept
+                continue
             parameters = tuple(owned.get(place, ()))
             depends = kept or bool(parameters) or any(self._variables[i].depends for i in inputs)
             op = node.op

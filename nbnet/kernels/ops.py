@@ -10,6 +10,7 @@ maxout       h_i = max over its K pieces z_i1 ... z_iK      d to the piece that 
 add          A + B                                          dA = D, dB = D
 multiply     A B, elementwise                               dA = D B, dB = D A
 concat       one input's columns put beside the others'     dX = its columns of D
+dropout      X M / (1 - rate), M random 0 or 1              dX = D M / (1 - rate), the same M
 ===========  =============================================  =======================================
 
 A dense op of few units is ``narrow_dense``. One over a single row, for which weights are not worth
@@ -46,6 +47,7 @@ from nbnet.kernels.activations import activate, multiply_by_derivative
 from nbnet.kernels.compile.jit import kernel
 from nbnet.kernels.machine.barrier import stopped
 from nbnet.kernels.machine.moves import copy_row, gather_rows, prefetch, run
+from nbnet.kernels.machine.random import bits, keys
 from nbnet.kernels.machine.vectors import DEPTH
 from nbnet.kernels.products import (
     add_columns,
@@ -97,7 +99,8 @@ __all__ = ["OPS", "Op", "Owned", "backward", "data_row", "forward", "row_gradien
     ADD,
     MULTIPLY,
     CONCAT,
-) = range(12)
+    DROPOUT,
+) = range(13)
 
 
 PREFETCHED = 4  # cache lines of a row; the rest of a longer one the processor fetches by itself
@@ -148,6 +151,8 @@ class Op:
     elementwise : bool
         Whether `nbnet.graph` makes a function of this name for it by itself: nodes of one width in,
         a node of that width out.
+    training_only : bool
+        Whether a node of this name is its input, except where a fit trains or masks are asked for.
     """
 
     name: str
@@ -157,6 +162,7 @@ class Op:
     owns: tuple[Owned, ...] = ()
     settings: tuple[Setting, ...] = ()
     elementwise: bool = False
+    training_only: bool = False
 
 
 OPS = {
@@ -174,6 +180,13 @@ OPS = {
         Op("add", ADD, inputs=2),
         Op("multiply", MULTIPLY, inputs=2),
         Op("concat", CONCAT),
+        Op(
+            "dropout",
+            DROPOUT,
+            settings=(Setting("rate", 0.5, 0.0, 1.0, closed=True),),
+            elementwise=True,
+            training_only=True,
+        ),
     )
 }
 
@@ -474,7 +487,58 @@ def concat_backward(op, nodes, block):
 
 
 @kernel
-def forward(tables, rows, work, r0, r1, params, sync, general, forward_only):
+def _mask(x, to, counter, first_key, second_key, dropped, scale):
+    """``to = x * scale``, or 0 where the number of 32 bits that is drawn is below `dropped`."""
+    zero = x.dtype.type(0)
+    for c in range(x.size):
+        drawn = bits((counter + c) & 0xFFFFFFFF, first_key, second_key)
+        to[c] = zero if drawn < dropped else scale * x[c]
+
+
+@kernel
+def _masks(op, rate, node, rows, noise):
+    """What `_mask` needs of a node: the counter of its first number, two keys, the rest."""
+    share = rate * noise.dropout
+    first_key, second_key = keys(noise.seed, noise.step, op[OUT])
+    counter = (rows.first - noise.first) * node[WIDTH]
+    return counter, first_key, second_key, np.int64(share * 4294967296.0), 1.0 / (1.0 - share)
+
+
+@kernel
+def dropout_forward(op, rate, nodes, block, rows, noise):
+    work, panel, v, r0, r1 = block
+    x, out = nodes[op[IN_0]], nodes[op[OUT]]
+    counter, first_key, second_key, dropped, scale = _masks(op, rate, out, rows, noise)
+    for p in range(out[PANELS]):
+        for r in range(r0, r1):
+            at = p * panel + r * v
+            _mask(
+                run(work, x[VALUE] + at, v), run(work, out[VALUE] + at, v),
+                counter + r * out[WIDTH] + p * v, first_key, second_key, dropped,
+                work.dtype.type(scale),
+            )  # fmt: skip
+
+
+@kernel
+def dropout_backward(op, rate, nodes, block, rows, noise, scratch):
+    work, panel, v, r0, r1 = block
+    x, out = nodes[op[IN_0]], nodes[op[OUT]]
+    counter, first_key, second_key, dropped, scale = _masks(op, rate, out, rows, noise)
+    for p in range(out[PANELS]):
+        for r in range(r0, r1):
+            at = p * panel + r * v
+            to = run(scratch, (r - r0) * v, v)
+            _mask(
+                run(work, out[DELTA] + at, v), to,
+                counter + r * out[WIDTH] + p * v, first_key, second_key, dropped,
+                work.dtype.type(scale),
+            )  # fmt: skip
+        n = (r1 - r0) * v
+        _send(run(scratch, 0, n), run(work, x[DELTA] + p * panel + r0 * v, n), op[ADD_0])
+
+
+@kernel
+def forward(tables, rows, work, r0, r1, params, sync, noise, general, forward_only):
     """Values of all nodes for buffer rows `r0` to `r1`; cut short by the stop flag.
 
     Parameters
@@ -486,6 +550,7 @@ def forward(tables, rows, work, r0, r1, params, sync, general, forward_only):
         Multiples of the tile's rows.
     params : engine layout, the transposed weights behind it
     sync : the threads' flags, see `barrier`
+    noise : Noise
     general : None or 1
         None where all ops are plain (see ``Op.plain``).
     forward_only : None or 1
@@ -521,10 +586,12 @@ def forward(tables, rows, work, r0, r1, params, sync, general, forward_only):
                 multiply_forward(op, nodes, block)
             elif code == CONCAT:
                 concat_forward(op, nodes, block)
+            elif code == DROPOUT:
+                dropout_forward(op, numbers[0], nodes, block, rows, noise)
 
 
 @kernel
-def backward(tables, work, r0, r1, params, scratch, sync, general):
+def backward(tables, rows, work, r0, r1, params, scratch, sync, noise, general):
     """Gradients at all nodes from that at the output; arguments as in `forward`.
 
     `scratch` is room for a panel of this block of rows.
@@ -551,6 +618,8 @@ def backward(tables, work, r0, r1, params, scratch, sync, general):
                 multiply_backward(op, nodes, block, scratch)
             elif code == CONCAT:
                 concat_backward(op, nodes, block)
+            elif code == DROPOUT:
+                dropout_backward(op, numbers[0], nodes, block, rows, noise, scratch)
 
 
 @kernel

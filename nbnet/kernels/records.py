@@ -11,6 +11,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 __all__ = [
+    "EXTRAS",
     "GROUP_COLUMNS",
     "HEAD",
     "NODE_COLUMNS",
@@ -20,6 +21,7 @@ __all__ = [
     "STEP_COLUMNS",
     "TASK_COLUMNS",
     "Block",
+    "Noise",
     "Rows",
     "Setting",
     "Tables",
@@ -93,9 +95,9 @@ WEIGHTS_TASK, NARROW_TASK, SPARSE_TASK, ROW_TASK = range(4)
 GROUP_COLUMNS = ("learning_rate", "penalty", "decay")
 G_LEARNING_RATE, G_PENALTY, G_DECAY = range(len(GROUP_COLUMNS))
 
-# A step of an epoch: what a schedule may change.
-STEP_COLUMNS = ("learning_rate", "decay")
-S_LEARNING_RATE, S_DECAY = range(len(STEP_COLUMNS))
+# A step of an epoch: what a schedule may change. The last multiplies the rates of dropout.
+STEP_COLUMNS = ("learning_rate", "decay", "dropout")
+S_LEARNING_RATE, S_DECAY, S_DROPOUT = range(len(STEP_COLUMNS))
 
 # Integers of a plan and a run.
 HEAD = (
@@ -108,7 +110,9 @@ HEAD = (
     "batch",  # rows
     "rows",  # that the buffers hold
     "slot",  # distance of two optimizer slots
-    "whole",  # 1 if the whole gradient is stored and no update follows
+    "whole",  # 1: the whole gradient is stored, and no update follows; 2: one does, once it is there
+    "seed",  # of the masks of dropout
+    "average",  # the slot of the averaged parameters
 )
 (
     H_LANES,
@@ -121,6 +125,8 @@ HEAD = (
     H_ROWS,
     H_SLOT,
     H_WHOLE,
+    H_SEED,
+    H_AVERAGE,
 ) = range(len(HEAD))
 
 # What `train` reports and continues from.
@@ -130,6 +136,13 @@ REPORT = (
     "rows",  # rows used
 )
 R_STEP, R_LOSS, R_ROWS = range(len(REPORT))
+
+# What few fits ask for. Nothing of it is compiled for those that do not.
+EXTRAS = (
+    "clip_norm",  # the largest norm of a gradient; 0 for any
+    "average",  # the decay of the averaged parameters; 0 for none
+)
+E_CLIP_NORM, E_AVERAGE = range(len(EXTRAS))
 
 
 class Setting(NamedTuple):
@@ -189,6 +202,19 @@ class Rows(NamedTuple):
     order: Any
     first: Any
     last: Any
+
+
+class Noise(NamedTuple):
+    """What a mask of dropout depends on, beside node, row and column.
+
+    `first` is where the batch begins, so that its rows are counted from 0; `dropout` multiplies the
+    rates.
+    """
+
+    seed: Any
+    step: Any
+    first: Any
+    dropout: Any
 
 
 class Block(NamedTuple):

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from nbnet.graph.session import Session
 from nbnet.training.metrics import METRICS
 from nbnet.training.recipe import Problem, Recipe
-from nbnet.training.schedules import SCHEDULES, learning_rate
+from nbnet.training.schedules import learning_rate, schedule_of
 from nbnet.training.state import NON_FINITE, Ending, FitState
 
 __all__ = ["Epoch", "HeldOut", "Listener", "Monitor", "print_epoch"]
@@ -127,7 +127,7 @@ class Monitor:
         self.listeners = listeners
 
     def after_epoch(
-        self, session: Session, state: FitState, rate: float, seconds: float
+        self, session: Session, state: FitState, seconds: float
     ) -> Ending | None:
         """Watch the epoch that `state` has just recorded.
 
@@ -155,7 +155,7 @@ class Monitor:
         elif state.no_improvement_count > self.recipe.n_iter_no_change:
             ending, note = self._stalled(state)
         epoch = Epoch(
-            state.n_iter, state.loss, score, rate, seconds, note, lambda: state.snapshot(session)
+            state.n_iter, state.loss, score, state.learning_rates[-1], seconds, note, lambda: state.snapshot(session)
         )
         asked = [listener(epoch) for listener in self.listeners]  # all hear of it
         return Ending("stopped") if ending is None and any(asked) else ending
@@ -173,7 +173,7 @@ class Monitor:
         self._count(state, stalled=score < state.best_validation_score + self.recipe.tol)
         if score > state.best_validation_score:
             state.best_validation_score = score
-            state.best_params = session.params
+            state.best_params = session.outcome
 
     @staticmethod
     def _count(state: FitState, stalled: bool) -> None:
@@ -186,7 +186,7 @@ class Monitor:
             f"No improvement of the {judged} by tol={self.recipe.tol} in "
             f"{self.recipe.n_iter_no_change} iterations. "
         )
-        slowest = SCHEDULES[self.recipe.schedule].slowest
+        slowest = schedule_of(self.recipe).slowest
         if slowest is None or np.min(learning_rate(self.recipe, state)) <= slowest:
             return Ending("converged"), note + "Stopping."
         state.slow_downs += 1

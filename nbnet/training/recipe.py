@@ -1,6 +1,6 @@
 """What a fit minimises, and how: plain data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,12 +51,21 @@ class Recipe:
         Hyperparameters of that optimizer, by name.
     learning_rate_init : float
         The learning rate of the first step.
-    schedule : str
-        A name in `SCHEDULES`: how the learning rate goes on.
+    schedule : str or callable
+        A name in `SCHEDULES`: how the learning rate goes on; or a function from the share of all
+        updates that is done, in [0, 1), to a factor.
     schedule_numbers : dict
         Hyperparameters of that schedule, by name.
+    warmup_fraction : float
+        The share of all updates over which the learning rate rises to what the schedule says.
     alpha : float
         Strength of the L2 penalty on the weights (biases go free).
+    weight_decay : float
+        Each update takes this share of the learning rate off the weights (biases go free).
+    clip_norm : float or None
+        The largest norm of a gradient.
+    average : float
+        Decay of the exponential average of the parameters over the updates; 0 for none.
     batch_size : int
         B, the rows between two updates.
     max_iter : int
@@ -84,9 +93,13 @@ class Recipe:
     solver: str = "adam"
     solver_numbers: Mapping[str, float] = field(default_factory=dict)
     learning_rate_init: float = 0.001
-    schedule: str = "constant"
+    schedule: str | Callable[[float], float] = "constant"
     schedule_numbers: Mapping[str, float] = field(default_factory=dict)
+    warmup_fraction: float = 0.0
     alpha: float = 0.0001
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    average: float = 0.0
     batch_size: int = 200
     max_iter: int = 200
     max_fun: int = 15000
