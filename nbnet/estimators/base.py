@@ -39,8 +39,8 @@ from nbnet.estimators.targets import Targets
 from nbnet.estimators.warn import warn
 from nbnet.estimators.weights import NOTHING_CUT, cut, initial, packed, uncut
 from nbnet.graph.network import Network
-from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.graph.session import SEEDS
+from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.ops import OPS
 from nbnet.kernels.optimizers import OPTIMIZERS
@@ -318,8 +318,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ):
             if given:
                 raise ValueError(
-                    f"{name}={getattr(self, name)!r} follows the share of all updates that is done, "
-                    "which partial_fit does not know. Use learning_rate='constant' and "
+                    f"{name}={getattr(self, name)!r} follows the share of all updates that is "
+                    "done, which partial_fit does not know. Use learning_rate='constant' and "
                     "warmup_fraction=0."
                 )
 
@@ -610,13 +610,14 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             rates *= n_hidden
         if len(rates) != n_hidden:
             raise ValueError(
-                f"dropout={self.dropout!r} has length {len(rates)} for {n_hidden} hidden layers; it "
-                "must be one number, or one per hidden layer."
+                f"dropout={self.dropout!r} has length {len(rates)} for {n_hidden} hidden layers; "
+                "it must be one number, or one per hidden layer."
             )
         for rate in rates:
-            if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= rate < 1:
+            number = isinstance(rate, Real) and not isinstance(rate, bool)
+            if not (number and 0 <= float(rate) < 1):
                 raise ValueError(
-                    f"dropout={self.dropout!r} holds {rate!r}; each rate must be a number in [0, 1)."
+                    f"dropout={self.dropout!r} holds {rate!r}; each must be a number in [0, 1)."
                 )
         return tuple(map(float, rates))
 
@@ -727,6 +728,22 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Compute outputs (N, R) behind the link: probabilities or predicted values."""
         check_is_fitted(self, "coefs_")
         return self._run(self._fitted_network(), X, loss=self._fitted_loss())
+
+    def _sampled_outputs(self, X: Any, n_samples: Any) -> Iterator[np.ndarray]:
+        """Compute outputs (N, R) `n_samples` times, each with other masks of dropout."""
+        check_is_fitted(self, "coefs_")
+        if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be an integer >= 1 or None, got {n_samples!r}")
+        network = self._fitted_network()
+        if not any(OPS[node.op].training_only for node in network.nodes):
+            raise ValueError(
+                f"n_samples={n_samples} needs a model with dropout, whose masks are drawn anew for "
+                f"each sample; this one has none: dropout={self.dropout!r}."
+            )
+        X = self._check_features(X)
+        seeds = check_random_state(self.random_state).randint(SEEDS, size=n_samples, dtype=np.int64)
+        for seed in seeds.tolist():
+            yield self._run(network, X, loss=self._fitted_loss(), seed=seed)
 
     def transform(self, X: MatrixLike, layer: int | str = -1) -> np.ndarray:
         """Compute the activations of a hidden layer: the features that the network has learned.

@@ -177,6 +177,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             loss = ClassTargets(self.classes_, **self._kind_of_labels(), loss_name=self.loss).loss
         return loss
 
+    def _moments(self, X: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance (N, R) of the outputs over masks of dropout."""
+        mean: Any = 0.0
+        squares: Any = 0.0  # of the deviations from the mean so far (Welford, 1962)
+        for k, outputs in enumerate(self._sampled_outputs(X, n_samples), start=1):
+            before, mean = outputs - mean, mean + (outputs - mean) / k
+            squares = squares + before * (outputs - mean)
+        return mean, squares / n_samples
+
     @single_updates
     @validated
     def partial_fit(
@@ -216,38 +225,76 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._fit(X, y, sample_weight, incremental=True)
         return self
 
-    def predict(self, X: MatrixLike) -> np.ndarray:
+    def predict(self, X: MatrixLike, *, n_samples: int | None = None) -> np.ndarray:
         """Predict class labels.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
+        n_samples : int, default=None
+            As in `predict_proba`: the label is that of the mean probabilities.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             The labels, or a matrix of 0 and 1 if `y` was one.
         """
-        outputs = self._outputs(X)
+        outputs = self._outputs(X) if n_samples is None else self._moments(X, n_samples)[0]
         return self._fitted_targets().decode(outputs)
 
-    def predict_proba(self, X: MatrixLike) -> np.ndarray:
+    @overload
+    def predict_proba(
+        self, X: MatrixLike, *, n_samples: int | None = None, return_std: Literal[False] = False
+    ) -> np.ndarray: ...
+
+    @overload
+    def predict_proba(
+        self, X: MatrixLike, *, n_samples: int, return_std: Literal[True]
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def predict_proba(
+        self, X: MatrixLike, *, n_samples: int | None = None, return_std: bool = False
+    ) -> Any:
         """Predict probabilities.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
+        n_samples : int, default=None
+            Predict so many times with random masks of `dropout` (Monte-Carlo dropout) and return
+            the means. None predicts once, and drops nothing. An int as `random_state` makes each
+            call draw the same masks. (Gal and Ghahramani, 2016.)
+        return_std : bool, default=False
+            Whether to return the standard deviations over these samples too.
 
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; rows sum to 1, except for multilabel problems, where each
             column is the probability of its label.
+        std : ndarray of the shape of `probabilities`
+            If `return_std`.
+
+        Raises
+        ------
+        ValueError
+            If `return_std` is asked for without `n_samples`, or the model has no dropout to sample.
         """
+        targets = self._fitted_targets
+        if n_samples is not None:
+            mean, variance = self._moments(X, n_samples)
+            mean = targets().estimates(mean)
+            # With two classes, that of one is 1 minus that of the other.
+            std = np.broadcast_to(np.sqrt(variance), mean.shape).copy()
+            return (mean, std) if return_std else mean
+        if return_std:
+            raise ValueError(
+                "return_std=True needs n_samples: probabilities scatter over masks of dropout."
+            )
         outputs = self._outputs(X)
-        return self._fitted_targets().estimates(outputs)
+        return targets().estimates(outputs)
 
     def predict_log_proba(self, X: MatrixLike) -> np.ndarray:
         """Predict the logarithms of probabilities.
@@ -432,19 +479,38 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         X: MatrixLike,
         return_std: Literal[False] = False,
         return_cov: Literal[False] = False,
+        *,
+        n_samples: int | None = None,
     ) -> np.ndarray: ...
 
     @overload
     def predict(
-        self, X: MatrixLike, return_std: Literal[True], return_cov: Literal[False] = False
+        self,
+        X: MatrixLike,
+        return_std: Literal[True],
+        return_cov: Literal[False] = False,
+        *,
+        n_samples: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]: ...
 
     @overload
     def predict(
-        self, X: MatrixLike, return_std: Literal[False] = False, *, return_cov: Literal[True]
+        self,
+        X: MatrixLike,
+        return_std: Literal[False] = False,
+        *,
+        return_cov: Literal[True],
+        n_samples: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]: ...
 
-    def predict(self, X: MatrixLike, return_std: bool = False, return_cov: bool = False) -> Any:
+    def predict(
+        self,
+        X: MatrixLike,
+        return_std: bool = False,
+        return_cov: bool = False,
+        *,
+        n_samples: int | None = None,
+    ) -> Any:
         """Predict targets, and how far they scatter.
 
         Parameters
@@ -456,6 +522,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             'laplace'.
         return_cov : bool, default=False
             Whether to return the covariance of the targets instead.
+        n_samples : int, default=None
+            Predict so many times with random masks of `dropout` (Monte-Carlo dropout): the
+            predictions are the means, and `return_std` or `return_cov` adds how far they scatter,
+            with any loss, to what the loss has learned of the noise. None predicts once, and drops
+            nothing. An int as `random_state` makes each call draw the same masks. (Gal and
+            Ghahramani, 2016.)
 
         Returns
         -------
@@ -475,6 +547,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if return_std and return_cov:
             raise ValueError("At most one of return_std and return_cov may be True; both are.")
         check_is_fitted(self, "coefs_")
+        if n_samples is not None:
+            return self._predict_by_masks(X, n_samples, return_std, return_cov)
         key = self._fitted_loss()
         row = LOSSES[key]
         if (return_std or return_cov) and row.link != "location_and_scale":
@@ -493,6 +567,30 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             variance = np.diagonal(targets.covariance(outputs), axis1=1, axis2=2)
             return y, np.sqrt(variance).reshape(y.shape)
         return y
+
+    def _predict_by_masks(self, X: Any, n_samples: int, return_std: bool, return_cov: bool) -> Any:
+        """`predict` over masks of dropout: the variance is that of means and the mean variance."""
+        key = self._fitted_loss()
+        learned = LOSSES[key].link == "location_and_scale"
+        y: Any = 0.0
+        squares: Any = 0.0  # of the deviations from the mean so far (Welford, 1962)
+        noise: Any = 0.0
+        for k, outputs in enumerate(self._sampled_outputs(X, n_samples), start=1):
+            targets = RegressionTargets.read_by(key, outputs.shape[1])
+            each = targets.estimates(outputs)
+            before, y = each - y, y + (each - y) / k
+            after = each - y
+            squares = squares + before[:, :, np.newaxis] * after[:, np.newaxis, :]
+            if learned:
+                noise = noise + (targets.covariance(outputs) - noise) / k
+        predicted = targets.decode(y)
+        covariance = squares / n_samples + noise
+        if return_cov:
+            return predicted, covariance
+        if return_std:
+            variance = np.diagonal(covariance, axis1=1, axis2=2)
+            return predicted, np.sqrt(variance).reshape(predicted.shape)
+        return predicted
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

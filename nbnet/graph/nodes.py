@@ -22,6 +22,7 @@ __all__ = [
     "add",
     "concat",
     "dense",
+    "dropout",
     "function_of",
     "input",
     "maxout",
@@ -162,6 +163,21 @@ def _numbers(settings: tuple[Setting, ...], given: dict[str, Any], what: str) ->
     }
 
 
+def dropout(x: Node, rate: float, name: str | None = None) -> Node:
+    """In training, `x` with each number set to 0 with probability `rate`; else `x` itself.
+
+    The numbers that stay are divided by 1 - rate, so that their mean is that of `x`. A `Session`
+    trains with dropout if it has a `seed`, and `Network.forward` drops with one. (Srivastava et
+    al., 2014.)
+    """
+    (x,) = _check_nodes("dropout", (x,), 1)
+    numbers = _numbers(OPS["dropout"].settings, {"rate": rate}, "dropout")
+    return Node("dropout", (x,), x.width, _check_name(name), numbers=numbers)
+
+
+_dropout = dropout  # `mlp` has a parameter of this name
+
+
 def activation(function: str, x: Node, *, name: str | None = None, **numbers: float) -> Node:
     """Elementwise ``g(x)``, `function` being a key of ``ACTIVATIONS``.
 
@@ -249,7 +265,7 @@ def mlp(
             own = {s.name: numbers[s.name] for s in settings if s.name in numbers}
             node = activation(function, node, name=f"h{i}", **own)
         if i <= len(dropout) and dropout[i - 1] > 0:
-            node = function_of("dropout")(node, dropout[i - 1])
+            node = _dropout(node, dropout[i - 1])
     return dense(node, n_outputs, name="output")
 
 

@@ -183,8 +183,7 @@ OPS = {
         Op(
             "dropout",
             DROPOUT,
-            settings=(Setting("rate", 0.5, 0.0, 1.0, closed=True),),
-            elementwise=True,
+            settings=(Setting("rate", 0.0, 0.0, 1.0, closed=True),),
             training_only=True,
         ),
     )

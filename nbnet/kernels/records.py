@@ -110,7 +110,7 @@ HEAD = (
     "batch",  # rows
     "rows",  # that the buffers hold
     "slot",  # distance of two optimizer slots
-    "whole",  # 1: the whole gradient is stored, and no update follows; 2: one does, once it is there
+    "whole",  # 1: the gradient is stored, no update follows; 2: one does, once all of it is there
     "seed",  # of the masks of dropout
     "average",  # the slot of the averaged parameters
 )

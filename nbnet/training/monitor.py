@@ -126,9 +126,7 @@ class Monitor:
         self.held_out = held_out
         self.listeners = listeners
 
-    def after_epoch(
-        self, session: Session, state: FitState, seconds: float
-    ) -> Ending | None:
+    def after_epoch(self, session: Session, state: FitState, seconds: float) -> Ending | None:
         """Watch the epoch that `state` has just recorded.
 
         Returns
@@ -155,7 +153,13 @@ class Monitor:
         elif state.no_improvement_count > self.recipe.n_iter_no_change:
             ending, note = self._stalled(state)
         epoch = Epoch(
-            state.n_iter, state.loss, score, state.learning_rates[-1], seconds, note, lambda: state.snapshot(session)
+            state.n_iter,
+            state.loss,
+            score,
+            state.learning_rates[-1],
+            seconds,
+            note,
+            lambda: state.snapshot(session),
         )
         asked = [listener(epoch) for listener in self.listeners]  # all hear of it
         return Ending("stopped") if ending is None and any(asked) else ending

@@ -35,7 +35,15 @@ from nbnet.kernels.records import STEP_COLUMNS
 from nbnet.training.recipe import Recipe
 from nbnet.training.state import FitState
 
-__all__ = ["SCHEDULES", "Counts", "Schedule", "ScheduleName", "learning_rate", "schedule_of", "steps"]
+__all__ = [
+    "SCHEDULES",
+    "Counts",
+    "Schedule",
+    "ScheduleName",
+    "learning_rate",
+    "schedule_of",
+    "steps",
+]
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,9 @@ SCHEDULES = {
             "is at most 1e-6.",
             slowest=1e-6,
         ),
-        Schedule("linear", _linear, "falls in a straight line, to 0 after `max_iter`.", of_share=True),
+        Schedule(
+            "linear", _linear, "falls in a straight line, to 0 after `max_iter`.", of_share=True
+        ),
         Schedule("cosine", _cosine, "falls in half a wave of a cosine, to 0.", of_share=True),
         Schedule(
             "flat_cosine",
