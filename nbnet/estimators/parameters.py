@@ -392,8 +392,8 @@ _SHARED = _table(
         [Interval(Real, 0, 1, closed="left"), "array-like"],
         """
         The probability, in [0, 1), with which each activation of a hidden layer is set to 0 in an
-        update. The others are divided by 1 minus it; prediction keeps all of them as they are. One number for all hidden layers, or one per hidden layer. For 'sgd' and
-        'adam'. (Srivastava et al., 2014.)
+        update. The others are divided by 1 minus it; prediction keeps all of them as they are. One
+        number for all hidden layers, or one per hidden layer. For 'sgd' and 'adam'. (Srivastava et al., 2014.)
         """,
         needs=("solver", _STOCHASTIC),
     ),
@@ -406,7 +406,8 @@ _SHARED = _table(
         Builds the network between the features and the output layer, in place of
         `hidden_layer_sizes`, `activation`, `negative_slope`, `pieces` and `dropout`: a function
         that is given the input, a node of `nbnet.graph`, and returns the node that the output layer
-        reads. Nodes may have names, but 'x' and 'output' are those of the input and the output layer.
+        reads. Nodes may have names, but 'x' and 'output' are those of the input and the output
+        layer.
         ``coefs_`` and ``intercepts_`` then have one entry for each dense or maxout node, each after
         those it depends on. To pickle the model, or to search with processes, it must be a
         function that can be pickled: one with a name, at the top of a module.

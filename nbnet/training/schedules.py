@@ -139,8 +139,8 @@ class Schedule:
     slowest : float or None
         A fit that stalls at a learning rate above this goes on at a lower one. With None it stops.
     of_share : bool
-        Whether it follows the share of `max_iter` that is done. It is then there for each optimizer,
-        and not for `partial_fit`, which knows no such share.
+        Whether it follows the share of `max_iter` that is done. It is then there for each
+        optimizer, and not for `partial_fit`, which knows no such share.
     """
 
     name: str
