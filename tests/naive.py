@@ -332,6 +332,41 @@ def concat_backward(node, inputs, W, b, delta):
     return np.split(delta, ends[:-1], axis=1), None, None
 
 
+def dropout(node, inputs, W, b):
+    """Its input: what a mask does to the value, `Twin.masks` says."""
+    return inputs[0]
+
+
+def dropout_backward(node, inputs, W, b, delta):
+    return [delta], None, None
+
+
+def random_bits(counter, first_key, second_key):
+    """32 bits of a counter and two keys; Python's integers have no bound, hence the remainders."""
+    x = counter ^ first_key
+    x = x ^ (x // 2**16)
+    x = x * 0x21F0AAAD % 2**32
+    x = x ^ second_key
+    x = x ^ (x // 2**15)
+    x = x * 0x735A2D97 % 2**32
+    return x ^ (x // 2**15)
+
+
+def dropout_mask(rate, seed, step, node, n_rows, width):
+    """Factors (N, width) of a node's numbers: 0 with probability `rate`, otherwise 1 / (1 - rate).
+
+    `node` is its place among the plan's nodes; row 0 is the batch's first.
+    """
+    low, high = seed % 2**32, seed // 2**32
+    of_step = random_bits(step % 2**32, low, high)
+    first_key, second_key = random_bits(node, of_step, low), random_bits(node, high, of_step)
+    drawn = [
+        [random_bits((row * width + c) % 2**32, first_key, second_key) for c in range(width)]
+        for row in range(n_rows)
+    ]
+    return (np.array(drawn) >= int(rate * 2**32)) / (1 - rate)
+
+
 OPS = {
     "dense": (dense, dense_backward),
     "activation": (activation, activation_backward),
@@ -339,6 +374,7 @@ OPS = {
     "add": (add, add_backward),
     "multiply": (multiply, multiply_backward),
     "concat": (concat, concat_backward),
+    "dropout": (dropout, dropout_backward),
 }
 
 TABLES = {
@@ -393,6 +429,7 @@ class Twin:
             by_name = {node.name: node for node in owners}
             assert sorted(by_name) == sorted(block_names), (sorted(by_name), sorted(block_names))
             owners = [by_name[name] for name in block_names]
+        self.masks = {}  # of nodes: what their values are multiplied by
         self.layout = {}
         self.n_params = 0
         for node in owners:
@@ -421,6 +458,7 @@ class Twin:
                 forward, _ = OPS[node.op]
                 inputs = [values[parent] for parent in node.inputs]
                 values[node] = forward(node, inputs, *coefs.get(node, (None, None)))
+                values[node] = values[node] * self.masks.get(node, 1.0)
         return values
 
     def forward(self, params, X, loss=None):
@@ -448,7 +486,10 @@ class Twin:
             _, backward = OPS[node.op]
             inputs = [values[parent] for parent in node.inputs]
             at_inputs, dW, db = backward(
-                node, inputs, *coefs.get(node, (None, None)), at_nodes[node]
+                node,
+                inputs,
+                *coefs.get(node, (None, None)),
+                at_nodes[node] * self.masks.get(node, 1.0),
             )
             for parent, gradient in zip(node.inputs, at_inputs, strict=True):
                 at_nodes[parent] += gradient
@@ -522,12 +563,14 @@ class Twin:
 
 def train(
     twin, params, X, y, order, *, loss, optimizer, learning_rate, batch_size, alpha=0.0,
-    sample_weight=None, slots=None, step=0, n_slots=None, settings=(), **hyper,
+    sample_weight=None, slots=None, step=0, n_slots=None, settings=(), decay=0.0, clip_norm=np.inf,
+    average=0.0, averaged=None, masks=None, **hyper,
 ):  # fmt: skip
     """One epoch over the rows `order`, in batches of `batch_size`.
 
     Batches without weight are passed over; a loss that is not finite ends the epoch before its
-    update. `settings` are the loss's, `hyper` the optimizer's.
+    update. `settings` are the loss's, `hyper` the optimizer's. `masks(step, n_rows)` gives those of
+    the twin. Weights decay by their learning rate times `decay` before the optimizer's step.
 
     Returns
     -------
@@ -535,9 +578,11 @@ def train(
         Mean over the rows of the loss that their batch had before its update, or the loss that was
         not finite.
     params, slots, step
+    averaged : the exponential average of the parameters, begun at 0 and not yet corrected for that
     """
     hyper, settings = HYPER | hyper, dict(settings)
     params = np.array(params, dtype=np.float64)
+    averaged = np.zeros(len(params)) if averaged is None else averaged
     slots = np.zeros((n_slots, len(params))) if slots is None else np.array(slots, dtype=np.float64)
     total = rows = 0
     for start in range(0, len(order), batch_size):
@@ -545,16 +590,22 @@ def train(
         w = None if sample_weight is None else sample_weight[batch]
         if w is not None and w.sum() == 0:
             continue
+        if masks is not None:
+            twin.masks = masks(step + 1, len(batch))
         value, gradient = twin.loss_and_gradient(
             params, X[batch], y[batch], loss=loss, alpha=alpha, sample_weight=w, **settings
         )
         if not np.isfinite(value):
-            return value, params, slots, step
+            return value, params, slots, step, averaged
         total += value * len(batch)
         rows += len(batch)
         step += 1
+        gradient = gradient * min(1.0, clip_norm / max(np.linalg.norm(gradient), 1e-300))
+        for weights, _, _ in twin.layout.values():
+            params[weights] -= learning_rate * decay * params[weights]
         params = OPTIMIZERS[optimizer](params, gradient, slots, step, learning_rate, hyper)
-    return total / max(rows, 1), params, slots, step
+        averaged = average * averaged + (1 - average) * params
+    return total / max(rows, 1), params, slots, step, averaged
 
 
 def as_dense(X):

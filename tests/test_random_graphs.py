@@ -76,6 +76,10 @@ def draw_concat(draw, nodes, name):
     return g.concat(*draw(st.lists(st.sampled_from(nodes), min_size=2, max_size=3)))
 
 
+def draw_dropout(draw, nodes, name):
+    return g.dropout(draw(st.sampled_from(nodes)), draw(st.sampled_from([0.0, 0.3])))
+
+
 DRAW = {
     "dense": draw_dense,
     "activation": draw_activation,
@@ -83,6 +87,7 @@ DRAW = {
     "add": draw_add,
     "multiply": draw_multiply,
     "concat": draw_concat,
+    "dropout": draw_dropout,
 }
 
 
