@@ -311,9 +311,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Refuse what needs an end that `partial_fit` does not know."""
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        schedule = self.learning_rate
         for name, given in (
-            ("learning_rate", not isinstance(schedule, str) or SCHEDULES[schedule].of_share),
+            ("learning_rate", _of_share(self.learning_rate)),
             ("warmup_fraction", self.warmup_fraction > 0),
         ):
             if given:
@@ -435,8 +434,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _recipe(self, metric: str) -> Recipe:
         """The recipe that the parameters describe."""
         schedule = self.learning_rate
-        if isinstance(schedule, str) and not SCHEDULES[schedule].of_share and self.solver != "sgd":
-            schedule = "constant"
+        if self.solver != "sgd" and not _of_share(schedule):
+            schedule = "constant"  # as upstream
         numbers = SCHEDULES[schedule].numbers if isinstance(schedule, str) else {}
         settings = {} if self.solver == "lbfgs" else OPTIMIZERS[self.solver].settings
         return Recipe(
@@ -571,6 +570,9 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                     f"{name}={getattr(self, name)!r} has no effect beside {other}={given!r}; it "
                     f"needs {needed}."
                 )
+
+        if self.solver == "lbfgs" and _of_share(self.learning_rate):
+            warn(f"learning_rate={self.learning_rate!r} has no effect beside solver='lbfgs'.")
 
     def _differs(self, name: str) -> bool:
         """Whether a parameter has another value than its default."""
@@ -805,6 +807,11 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _of_share(learning_rate: Any) -> bool:
+    """Whether this schedule follows the share of all updates that is done."""
+    return not isinstance(learning_rate, str) or SCHEDULES[learning_rate].of_share
 
 
 def _looks_like_sizes(value: Any) -> bool:

@@ -393,7 +393,8 @@ _SHARED = _table(
         """
         The probability, in [0, 1), with which each activation of a hidden layer is set to 0 in an
         update. The others are divided by 1 minus it; prediction keeps all of them as they are. One
-        number for all hidden layers, or one per hidden layer. For 'sgd' and 'adam'. (Srivastava et al., 2014.)
+        number for all hidden layers, or one per hidden layer. For 'sgd' and 'adam'. (Srivastava et
+        al., 2014.)
         """,
         needs=("solver", _STOCHASTIC),
     ),

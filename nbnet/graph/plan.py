@@ -186,8 +186,8 @@ def make_plan(
         For a forward pass over one row (`rows` = 1), without maxout: parameters are read in the
         natural layout, for to change it would take longer than the pass.
     noise : bool, default=False
-        Whether ops that are there for training alone, such as dropout, are kept; otherwise such a
-        node is its input.
+        Whether ops that are there for training alone, such as dropout, do what they are for;
+        otherwise such a node is its input.
     """
     return _Draft(
         output, np.dtype(dtype), rows, parameters, training, keep, sparse, natural, noise
@@ -249,10 +249,9 @@ class _Draft:
             inputs = [self._index[id(parent)] for parent in node.inputs]
             name = node.name or f"{node.activation or node.op}_{len(self._variables)}"
             kept = id(node) in keep
-            if OPS[node.op].training_only and not self.noise:
+            silent = OPS[node.op].training_only and not self.noise
+            if silent and not kept:
                 self._index[id(node)] = inputs[0]
-                source = self._variables[inputs[0]]
-                source.kept, source.depends = source.kept or kept, source.depends or kept
                 continue
             parameters = tuple(owned.get(place, ()))
             depends = kept or bool(parameters) or any(self._variables[i].depends for i in inputs)
@@ -283,7 +282,8 @@ class _Draft:
                     inputs,
                     out,
                     activation=node.activation,
-                    numbers=tuple(node.numbers.values()),
+                    # A node that is asked for has a value and a gradient of its own.
+                    numbers=(0.0,) if silent else tuple(node.numbers.values()),
                     pieces=node.pieces,
                     parameters=parameters,
                 )
