@@ -126,7 +126,7 @@ def _steps(caller: str, estimator: Any) -> tuple[list[_Op], int]:
                 steps.append(_Op("bend", (len(steps),), pieces=node.pieces))
         elif node.op in ("add", "concat"):
             steps.append(_Op(node.op, inputs))
-        elif node.activation == "identity":
+        elif node.activation == "identity" or node.op == "dropout":
             (place[node],) = inputs
             continue
         elif node.activation in _DERIVATIVES:

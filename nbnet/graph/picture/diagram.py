@@ -142,6 +142,8 @@ def _formula(step: _Symbols) -> tuple[str, list[str]]:
             return " + ".join(x), ["G", "G"]
         case "multiply":
             return " ⊙ ".join(x), [f"G ⊙ {x[1]}", f"G ⊙ {x[0]}"]
+        case "dropout":  # as it predicts
+            return f"dropout({x[0]})", ["G"]
         case "concat":
             stops = accumulate((parent.width for parent in node.inputs), initial=0)
             return f"[{_listed(x, ', ')}]", [f"G[:, {i}:{j}]" for i, j in pairwise(stops)]
