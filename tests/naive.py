@@ -176,7 +176,8 @@ def log_others(z, y):
     """log(1 - p) of the probability p of the right class: a sum over the other classes."""
     z = z - z.max(axis=1, keepdims=True)  # or the logarithms below would be rounded like it
     others = np.where(one_hot(y, z.shape[1]) == 1.0, -np.inf, z)
-    return logsumexp(others, axis=1) - logsumexp(z, axis=1)
+    with np.errstate(divide="ignore"):  # there may be no others
+        return np.maximum(logsumexp(others, axis=1) - logsumexp(z, axis=1), -700.0)
 
 
 def softmax_focal(z, y, focal_gamma=2.0):

@@ -548,8 +548,32 @@ def _softmax_focal(z, y, rows, value, scratch, gamma, tiny):
 
 
 @kernel
-def _expm1(x, one, half):
-    return (exp(x) + one) * tanh(half * x)
+def _expm1(x):
+    return (exp(x) + 1.0) * tanh(0.5 * x)
+
+
+@kernel
+def _deviances(code, z, y, rows, value, power):
+    """Half the Tweedie or gamma deviance; in float64, as e^(c z) magnifies the rounding of c z."""
+    c = 2.0 - power
+    for at in range(0, z.size, rows):
+        raw, target = run(z, at, rows), run(y, at, rows)
+        if code == HALF_TWEEDIE_DEVIANCE:
+            for r in range(rows):
+                x, t = np.float64(raw[r]), np.float64(target[r])
+                known = t > 0.0
+                log_y = log(t if known else 1.0)
+                scale = exp(c * log_y)  # y^(2 - p)
+                above, below = _expm1(c * (x - log_y)), _expm1((c - 1.0) * (x - log_y))
+                above, below = above if known else exp(c * x), below if known else 0.0
+                value[r] += scale * (above / c + below / (1.0 - c))
+                raw[r] = scale * (above - below)
+        else:
+            for r in range(rows):
+                d = np.float64(raw[r]) - log(np.float64(target[r]))
+                below = _expm1(-d)
+                value[r] += d + below
+                raw[r] = -below
 
 
 @kernel
@@ -660,6 +684,9 @@ def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, numbers):
     if code == SOFTMAX_FOCAL:
         _softmax_focal(z, y, rows, value, scratch, number, tiny)
         return
+    if code in (HALF_TWEEDIE_DEVIANCE, HALF_GAMMA_DEVIANCE):
+        _deviances(code, z, y, rows, value, numbers[0])
+        return
     if code == NEGATIVE_BINOMIAL:
         _negative_binomial(z, y, rows, value)
         return
@@ -684,24 +711,6 @@ def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, numbers):
                 value[r] += t * of_q * of_1 + (one - t) * of_p * of_0
                 raw[r] = (one - t) * of_p * (p + number * q * of_0)
                 raw[r] -= t * of_q * (q + number * p * of_1)
-        elif code == HALF_TWEEDIE_DEVIANCE:
-            c = z.dtype.type(2) - number
-            for r in range(rows):
-                known = target[r] > zero
-                log_y = log(target[r] if known else one)
-                scale = exp(c * log_y)  # y^(2 - p)
-                above = _expm1(c * (raw[r] - log_y), one, half)
-                below = _expm1((c - one) * (raw[r] - log_y), one, half)
-                above = above if known else exp(c * raw[r])
-                below = below if known else zero
-                value[r] += scale * (above / c + below / (one - c))
-                raw[r] = scale * (above - below)
-        elif code == HALF_GAMMA_DEVIANCE:
-            for r in range(rows):
-                d = raw[r] - log(target[r])
-                below = _expm1(-d, one, half)
-                value[r] += d + below
-                raw[r] = -below
         elif code == HALF_BINOMIAL_DEVIANCE:
             for r in range(rows):
                 e = exp(-abs(raw[r]))
