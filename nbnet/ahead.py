@@ -116,7 +116,7 @@ def _train(networks: Sequence[Network], X: Any, plain: bool) -> None:
             if plain and not loss.plain:
                 continue
             n_targets = 1 if loss.integer_targets else loss.n_targets(network.n_outputs)
-            y = np.zeros((X.shape[0], n_targets))
+            y = np.ones((X.shape[0], n_targets))
             for optimizer in OPTIMIZERS:
                 trainer = Trainer(network, params, X, y, loss=loss.name, optimizer=optimizer)
                 trainer.epoch(np.arange(X.shape[0]), 1e-3)

@@ -19,7 +19,17 @@ optimizer slots.
 
 import numpy as np
 from scipy import stats
-from scipy.special import expit, huber, log_softmax, softmax, xlogy
+from scipy.special import (
+    betaln,
+    digamma,
+    expit,
+    huber,
+    log_expit,
+    log_softmax,
+    logsumexp,
+    softmax,
+    xlogy,
+)
 
 # Activations ----------------------------------------------------------------------------------
 # name: (value, slope), both of the pre-activations z and the negative slope a
@@ -143,6 +153,101 @@ def clipped_linear_gradient(z, y, dtype=np.float64):
     return np.where(inside, -y / p + (1.0 - y) / (1.0 - p), 0.0)
 
 
+def smoothed_softmax(z, y, label_smoothing=0.0):
+    """Cross-entropy with targets 1 - e on the class and e / K more on each of K classes."""
+    return -np.sum(smoothed_classes(z, y, label_smoothing) * log_softmax(z, axis=1), axis=1)
+
+
+def smoothed_softmax_gradient(z, y, label_smoothing=0.0):
+    return softmax(z, axis=1) - smoothed_classes(z, y, label_smoothing)
+
+
+def smoothed_classes(z, y, e):
+    K = z.shape[1]
+    return (1.0 - e) * one_hot(y, K) + e / K
+
+
+def smoothed_labels(y, e):
+    """Labels 0 and 1 as two classes, each of which gets half of e."""
+    return y * (1.0 - e) + e / 2.0
+
+
+def log_others(z, y):
+    """log(1 - p) of the probability p of the right class: a sum over the other classes."""
+    z = z - z.max(axis=1, keepdims=True)  # or the logarithms below would be rounded like it
+    others = np.where(one_hot(y, z.shape[1]) == 1.0, -np.inf, z)
+    with np.errstate(divide="ignore"):  # there may be no others
+        return np.maximum(logsumexp(others, axis=1) - logsumexp(z, axis=1), -700.0)
+
+
+def softmax_focal(z, y, focal_gamma=2.0):
+    """(1 - p)^gamma (-log p). (Lin et al., 2017, equation 4.)"""
+    log_p = np.sum(one_hot(y, z.shape[1]) * log_softmax(z, axis=1), axis=1)
+    return -np.exp(focal_gamma * log_others(z, y)) * log_p
+
+
+def softmax_focal_gradient(z, y, focal_gamma=2.0):
+    """d/dp = gamma (1 - p)^(gamma - 1) log p - (1 - p)^gamma / p; dp/dz_j = p (delta_j - p_j)."""
+    truth, log_p_all = one_hot(y, z.shape[1]), log_softmax(z, axis=1)
+    log_p = np.sum(truth * log_p_all, axis=1, keepdims=True)
+    log_q = log_others(z, y)[:, None]
+    p, log_p_all = np.exp(log_p), np.exp(log_p_all)
+    by_p_times_p = focal_gamma * np.exp((focal_gamma - 1.0) * log_q) * log_p * p
+    by_p_times_p = by_p_times_p - np.exp(focal_gamma * log_q)
+    # 1 - p_y is the sum of the others'
+    differences = np.where(truth == 1.0, np.exp(log_q), -log_p_all)
+    return by_p_times_p * differences
+
+
+def sigmoid_focal(z, y, focal_gamma=2.0):
+    """Each label by itself; a y between 0 and 1 is so much of each."""
+    of_1 = expit(-z) ** focal_gamma * -log_expit(z)
+    of_0 = expit(z) ** focal_gamma * -log_expit(-z)
+    return np.sum(y * of_1 + (1.0 - y) * of_0, axis=1)
+
+
+def sigmoid_focal_gradient(z, y, focal_gamma=2.0):
+    """The derivative of (1 - p)^gamma (-log p) by the logit of p is d below."""
+
+    def d(logit):
+        p, q = expit(logit), expit(-logit)
+        return q**focal_gamma * (focal_gamma * p * log_expit(logit) - q)
+
+    return y * d(z) - (1.0 - y) * d(-z)
+
+
+def tweedie(z, y, tweedie_power=1.5):
+    p, mean = tweedie_power, np.exp(z)
+    deviance = y ** (2.0 - p) / ((1.0 - p) * (2.0 - p))
+    deviance = deviance - y * mean ** (1.0 - p) / (1.0 - p) + mean ** (2.0 - p) / (2.0 - p)
+    return np.sum(deviance, axis=1)
+
+
+def tweedie_gradient(z, y, tweedie_power=1.5):
+    return np.exp((2.0 - tweedie_power) * z) - y * np.exp((1.0 - tweedie_power) * z)
+
+
+def negative_binomial(z, y):
+    """Minus the logarithm of its probability function, mean exp(z) and dispersion exp(a) = 1 / r.
+
+    Gamma(r) / Gamma(y + r) is a beta function over Gamma(y), which scipy knows for any r.
+    """
+    z, a = np.hsplit(z, 2)
+    r = np.exp(-a)
+    some = np.where(y > 0.0, y, 1.0)
+    gammas = np.where(y > 0.0, betaln(r, some) + np.log(some), 0.0)  # y! Gamma(r) / Gamma(y + r)
+    # (y + r) log(1 + m / r) - y log(m / r), with log(m / r) = z + a
+    return np.sum(gammas + r * softplus(z + a) + y * softplus(-z - a), axis=1)
+
+
+def negative_binomial_gradient(z, y):
+    z, a = np.hsplit(z, 2)
+    r = np.exp(-a)
+    by_mean = r * expit(z + a) - y * expit(-z - a)
+    by_r = digamma(r) - digamma(y + r) + softplus(z + a)
+    return np.hstack([by_mean, by_mean - r * by_r])
+
+
 LOSSES = {
     "softmax_cross_entropy": (
         lambda z, y: -np.sum(one_hot(y, z.shape[1]) * log_softmax(z, axis=1), axis=1),
@@ -191,6 +296,34 @@ LOSSES = {
         lambda z, y: np.sum(z * y, axis=1),
         lambda z, y: y + np.zeros_like(z),
     ),
+    "smoothed_softmax_cross_entropy": (smoothed_softmax, smoothed_softmax_gradient),
+    "smoothed_pinned_softmax_cross_entropy": (
+        lambda z, y, **e: smoothed_softmax(pinned(z), y, **e),
+        lambda z, y, **e: smoothed_softmax_gradient(pinned(z), y, **e)[:, 1:],
+    ),
+    "smoothed_sigmoid_cross_entropy": (
+        lambda z, y, label_smoothing=0.0: LOSSES["sigmoid_cross_entropy"][0](
+            z, smoothed_labels(y, label_smoothing)
+        ),
+        lambda z, y, label_smoothing=0.0: LOSSES["sigmoid_cross_entropy"][1](
+            z, smoothed_labels(y, label_smoothing)
+        ),
+    ),
+    "softmax_focal": (softmax_focal, softmax_focal_gradient),
+    "sigmoid_focal": (sigmoid_focal, sigmoid_focal_gradient),
+    "half_tweedie_deviance": (tweedie, tweedie_gradient),
+    "half_gamma_deviance": (
+        lambda z, y: np.sum(z - np.log(y) + y * np.exp(-z) - 1.0, axis=1),
+        lambda z, y: 1.0 - y * np.exp(-z),
+    ),
+    "half_binomial_deviance": (
+        lambda z, y: np.sum(
+            xlogy(y, y) + xlogy(1.0 - y, 1.0 - y) - y * log_expit(z) - (1.0 - y) * log_expit(-z),
+            axis=1,
+        ),
+        lambda z, y: (1.0 - y) * expit(z) - y * expit(-z),
+    ),
+    "negative_binomial": (negative_binomial, negative_binomial_gradient),
 }
 
 LINKS = {
@@ -208,6 +341,15 @@ LINKS = {
     "clipped_linear_cross_entropy": lambda z: np.clip(z, 0.0, 1.0),
     "half_sigmoid_squared_error": expit,
     "inner_product": lambda z: z,
+    "smoothed_softmax_cross_entropy": lambda z: softmax(z, axis=1),
+    "smoothed_pinned_softmax_cross_entropy": lambda z: softmax(pinned(z), axis=1),
+    "smoothed_sigmoid_cross_entropy": expit,
+    "softmax_focal": lambda z: softmax(z, axis=1),
+    "sigmoid_focal": expit,
+    "half_tweedie_deviance": np.exp,
+    "half_gamma_deviance": np.exp,
+    "half_binomial_deviance": expit,
+    "negative_binomial": np.exp,
 }
 
 KINKS = {
@@ -223,6 +365,7 @@ RAW_OUTPUTS = {
     "gaussian": lambda n_targets: 2 * n_targets,
     "full_gaussian": lambda n_targets: n_targets * (n_targets + 3) // 2,
     "laplace": lambda n_targets: 2 * n_targets,
+    "negative_binomial": lambda n_targets: 2 * n_targets,
 }
 
 

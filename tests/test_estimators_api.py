@@ -53,8 +53,13 @@ def test_parameters_are_upstreams_then_ours(Estimator):
         assert ours[name].default == parameter.default, name
         assert ours[name].kind == parameter.kind, name
     of_one = {
-        "MLPClassifier": {"loss": "log_loss"},
-        "MLPRegressor": {"quantile": 0.5, "huber_delta": 1.0, "covariance": "diagonal"},
+        "MLPClassifier": {"loss": "log_loss", "label_smoothing": 0.0, "focal_gamma": 2.0},
+        "MLPRegressor": {
+            "quantile": 0.5,
+            "huber_delta": 1.0,
+            "tweedie_power": 1.5,
+            "covariance": "diagonal",
+        },
     }
     added = {n: ours[n] for n in ours if n not in theirs}
     assert {n: parameter.default for n, parameter in added.items()} == {
@@ -85,6 +90,7 @@ def test_docstring_tells_every_parameter_attribute_and_method(Estimator):
     attributes = {name for name in vars(model) if name.endswith("_")} | {"feature_names_in_"}
     assert set(entries(Estimator, "Attributes")) == attributes
     methods = ("fit", "partial_fit", "predict", "predict_proba", "predict_log_proba", "transform")
+    methods += ("predict_interval", "score")
     for method in methods:
         if hasattr(model, method):
             told = list(entries(getattr(Estimator, method), "Parameters"))

@@ -294,7 +294,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         targets = self._targets(y, first, incremental)
         y = targets.encode(y, X.dtype)
 
-        network = self._build(X.shape[1], layers, LOSSES[targets.loss].n_raw(targets.n_outputs))
+        network = self._build(X.shape[1], layers, targets.n_raw)
         random_state = check_random_state(self.random_state)
         if first:
             params = initial(network, targets, random_state, X.dtype)
@@ -420,7 +420,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         params = state.outcome.astype(problem.X.dtype, copy=False)
         self.coefs_, self.intercepts_, self._cut_from = cut(network, params)
         self._built = self.architecture, network
-        self._loss_of_fit = targets.loss
+        self._loss_of_fit, self._numbers_of_fit = targets.loss, dict(targets.numbers)
         self.loss_ = state.loss
         self.n_iter_ = state.n_iter
         self.t_ = state.t

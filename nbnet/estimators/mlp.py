@@ -35,11 +35,20 @@ from nbnet.estimators.parameters import (
     declared,
     store,
 )
-from nbnet.estimators.targets import REGRESSION_LOSSES, ClassTargets, RegressionTargets
+from nbnet.estimators.targets import (
+    LOSSES_WITH_SCALE,
+    REGRESSION_LOSSES,
+    ClassTargets,
+    RegressionTargets,
+)
 from nbnet.kernels.losses import LOSSES
+from nbnet.kernels.records import Setting
+from nbnet.training.metrics import METRICS
 from nbnet.training.schedules import ScheduleName
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
+
+_COVERAGE = Setting("coverage", 0.9, 0.0, 1.0)
 
 
 @declared(
@@ -52,9 +61,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multilayer perceptron classifier, compiled with numba.
 
     A stack of hidden layers with one raw output per class (two classes: one output). Training
-    minimises the log-loss, computed from the raw outputs, plus an L2 penalty. With the same
-    parameters and an integer `random_state`, float64 data give the weights, losses and
-    predictions of `sklearn.neural_network.MLPClassifier` up to rounding.
+    minimises the log-loss or a variant of it, computed from the raw outputs, plus an L2 penalty.
+    With the same parameters and an integer `random_state`, float64 data give the weights, losses
+    and predictions of `sklearn.neural_network.MLPClassifier` up to rounding.
 
     Parameters
     ----------
@@ -147,19 +156,31 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         pieces: int = 2,
         dropout: float | Sequence[float] | np.ndarray = 0.0,
         loss: ClassificationLossName = "log_loss",
+        label_smoothing: float = 0.0,
+        focal_gamma: float = 2.0,
         architecture: Callable[[graph.Node], graph.Node] | None = None,
     ) -> None:
         store(self, locals())
 
     def _targets(self, y: Any, first: bool, incremental: bool) -> ClassTargets:
         if hasattr(self, "classes_") and (incremental or not first):
-            targets = ClassTargets(self.classes_, **self._kind_of_labels(), loss_name=self.loss)
+            targets = self._declared_targets()
             targets.check_known(y, all_of_them=self.warm_start)
         else:
-            targets = ClassTargets.seen_in(y, self.loss)
+            targets = ClassTargets.seen_in(y, self.loss, self._settings())
         self.classes_ = targets.classes
         self._labels = {"kind": targets.kind, "sparse": targets.sparse}
         return targets
+
+    def _settings(self) -> dict[str, float]:
+        """Hyperparameters that a loss may have."""
+        names = {s.name for row in LOSSES.values() for s in row.settings}
+        return {name: float(getattr(self, name)) for name in self._parameters if name in names}
+
+    def _declared_targets(self) -> ClassTargets:
+        """The known classes, with the loss that the parameters name."""
+        kind = self._kind_of_labels()
+        return ClassTargets(self.classes_, **kind, loss_name=self.loss, settings=self._settings())
 
     def _kind_of_labels(self) -> dict[str, Any]:
         """What `ClassTargets` has to know beside the classes."""
@@ -174,7 +195,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _fitted_loss(self) -> str:
         loss = getattr(self, "_loss_of_fit", None)
         if loss is None:
-            loss = ClassTargets(self.classes_, **self._kind_of_labels(), loss_name=self.loss).loss
+            loss = self._declared_targets().loss
         return loss
 
     def _moments(self, X: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
@@ -328,15 +349,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 @declared(
     REGRESSOR_PARAMETERS,
     attributes=ATTRIBUTES.replace(
-        "<out_activation>", "'exp' for ``loss='poisson'``, otherwise 'identity'."
+        "<out_activation>",
+        "The link from raw outputs to predictions: 'exp', 'logistic', 'identity', or\n"
+        "        'location_and_scale' for 'gaussian' and 'laplace'.",
     ),
 )
 class MLPRegressor(RegressorMixin, BaseMLP):
     """Multilayer perceptron regressor, compiled with numba.
 
     A stack of hidden layers with one raw output per column of `y`, or more where the loss asks for
-    them (the scales of 'gaussian' and 'laplace'). With the same parameters and an
-    integer `random_state`, float64 data give the weights, losses and predictions of
+    them (several quantiles; the scales of 'gaussian' and 'laplace'). With the same parameters and
+    an integer `random_state`, float64 data give the weights, losses and predictions of
     `sklearn.neural_network.MLPRegressor` up to rounding.
 
     Parameters
@@ -353,7 +376,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Notes
     -----
-    The validation score of `early_stopping` is R².
+    The validation score of `early_stopping` and that of `score` are R²; for several quantiles, the
+    mean over the levels of scikit-learn's `d2_pinball_score`.
+
+    Several quantiles are learned each for itself, and may cross in training. Predictions and
+    validation scores are of sorted ones: to sort makes the loss of no row larger.
 
     A loss that is NaN or infinite ends the fit: with `early_stopping` the best weights are kept
     and a warning is given, otherwise a `ValueError` is raised. Targets far from unit scale are the
@@ -384,12 +411,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     >>> reg.score(X, scale(y)) > 0.9
     True
     """
-
-    if TYPE_CHECKING:  # inherited from scikit-learn, which has no types
-
-        def score(  # noqa: D102
-            self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
-        ) -> float: ...
 
     def __init__(
         self,
@@ -425,8 +446,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         negative_slope: float = 0.01,
         pieces: int = 2,
         dropout: float | Sequence[float] | np.ndarray = 0.0,
-        quantile: float = 0.5,
+        quantile: float | Sequence[float] | np.ndarray = 0.5,
         huber_delta: float = 1.0,
+        tweedie_power: float = 1.5,
         covariance: CovarianceName = "diagonal",
         architecture: Callable[[graph.Node], graph.Node] | None = None,
     ) -> None:
@@ -440,11 +462,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _targets(self, y: Any, first: bool, incremental: bool) -> RegressionTargets:
         loss = self._loss_key()
         settings = LOSSES[loss].settings
-        numbers = {s.name: float(getattr(self, s.name, s.default)) for s in settings}
+        numbers = {s.name: s.read(getattr(self, s.name, s.default)) for s in settings}
         return RegressionTargets(RegressionTargets.columns_of(y), loss, self.loss, numbers)
 
     def _fitted_loss(self) -> str:
         return getattr(self, "_loss_of_fit", None) or self._loss_key()
+
+    def _fitted_targets(self, n_raw: int) -> RegressionTargets:
+        """What so many raw outputs mean: the numbers of the loss may have been set anew too."""
+        key = self._fitted_loss()
+        numbers = getattr(self, "_numbers_of_fit", None)
+        if numbers is None:  # an older model, or one whose attributes were set by hand
+            settings = LOSSES[key].settings
+            numbers = {s.name: s.read(getattr(self, s.name, s.default)) for s in settings}
+        return RegressionTargets.read_by(key, numbers, n_raw)
 
     @single_updates
     @validated
@@ -518,8 +549,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
         return_std : bool, default=False
-            Whether to return the standard deviation too, for a loss that learns one: 'gaussian' or
-            'laplace'.
+            Whether to return the standard deviation too, for a loss that learns one: 'gaussian',
+            'laplace' or 'negative_binomial'.
         return_cov : bool, default=False
             Whether to return the covariance of the targets instead.
         n_samples : int, default=None
@@ -532,7 +563,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            The predictions, in the dtype of the model.
+            The predictions, in the dtype of the model. With Q levels of `quantile` in a sequence
+            there is a last axis of length Q: the quantiles in order, sorted in each row so that
+            they never cross.
         std : ndarray of the shape of `y`
             If `return_std`.
         cov : ndarray of shape (n_samples, n_outputs, n_outputs)
@@ -549,17 +582,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         check_is_fitted(self, "coefs_")
         if n_samples is not None:
             return self._predict_by_masks(X, n_samples, return_std, return_cov)
-        key = self._fitted_loss()
-        row = LOSSES[key]
-        if (return_std or return_cov) and row.link != "location_and_scale":
+        row = LOSSES[self._fitted_loss()]
+        if (return_std or return_cov) and not row.learns_scale:
             asked = "return_std" if return_std else "return_cov"
-            (loss,) = (name for name, key in REGRESSION_LOSSES.items() if key == row.name)
             raise ValueError(
-                f"{asked}=True needs a loss that learns a scale, 'gaussian' or 'laplace'; "
-                f"this is loss={loss!r}."
+                f"{asked}=True needs a loss that learns how far targets scatter, "
+                f"{LOSSES_WITH_SCALE}; this is loss={row.regressor!r}."
             )
         outputs = self._outputs(X)
-        targets = RegressionTargets.read_by(key, outputs.shape[1])
+        targets = self._fitted_targets(outputs.shape[1])
         y = targets.decode(outputs)
         if return_cov:
             return y, targets.covariance(outputs)
@@ -570,27 +601,87 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _predict_by_masks(self, X: Any, n_samples: int, return_std: bool, return_cov: bool) -> Any:
         """`predict` over masks of dropout: the variance is that of means and the mean variance."""
-        key = self._fitted_loss()
-        learned = LOSSES[key].link == "location_and_scale"
-        y: Any = 0.0
+        learned = LOSSES[self._fitted_loss()].learns_scale
+        mean: Any = 0.0
         squares: Any = 0.0  # of the deviations from the mean so far (Welford, 1962)
         noise: Any = 0.0
         for k, outputs in enumerate(self._sampled_outputs(X, n_samples), start=1):
-            targets = RegressionTargets.read_by(key, outputs.shape[1])
-            each = targets.estimates(outputs)
-            before, y = each - y, y + (each - y) / k
-            after = each - y
-            squares = squares + before[:, :, np.newaxis] * after[:, np.newaxis, :]
+            targets = self._fitted_targets(outputs.shape[1])
+            y = targets.decode(outputs)
+            each = y.reshape(len(y), -1)
+            before, mean = each - mean, mean + (each - mean) / k
+            squares = squares + before[:, :, np.newaxis] * (each - mean)[:, np.newaxis, :]
             if learned:
                 noise = noise + (targets.covariance(outputs) - noise) / k
-        predicted = targets.decode(y)
-        covariance = squares / n_samples + noise
+        predicted, covariance = mean.reshape(y.shape), squares / n_samples + noise
         if return_cov:
             return predicted, covariance
         if return_std:
             variance = np.diagonal(covariance, axis1=1, axis2=2)
             return predicted, np.sqrt(variance).reshape(predicted.shape)
         return predicted
+
+    def predict_interval(self, X: MatrixLike, coverage: float = 0.9) -> np.ndarray:
+        """Predict bounds between which a target lies with a given probability.
+
+        As many targets lie below the lower bound as above the upper one: these are the quantiles
+        ``(1 - coverage) / 2`` and ``(1 + coverage) / 2`` of what the model has learned.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        coverage : float, default=0.9
+            The probability, between 0 and 1, both excluded. With ``loss='quantile'`` both levels
+            must be among those learned.
+
+        Returns
+        -------
+        interval : ndarray of shape (n_samples, 2) or (n_samples, n_outputs, 2)
+            The lower and the upper bound of each target, in the dtype of the model.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not 'quantile', 'gaussian', 'laplace' or 'negative_binomial', or if the
+            levels for this coverage were not learned.
+        """
+        check_is_fitted(self, "coefs_")
+        coverage = _COVERAGE.check(coverage)
+        outputs = self._outputs(X)
+        targets = self._fitted_targets(outputs.shape[1])
+        interval = targets.interval(outputs, coverage)
+        return interval[:, 0] if targets.n_outputs == 1 else interval
+
+    def score(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Score the predictions: R², or for several quantiles the mean of their D².
+
+        The D² of a level is scikit-learn's `d2_pinball_score`: 1 for a perfect prediction, 0 for
+        one as good as the best constant quantile.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            True targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+        """
+        check_is_fitted(self, "coefs_")
+        targets = self._fitted_targets(self.coefs_[-1].shape[1])
+        if targets.quantiles is None:
+            return float(super().score(X, y, sample_weight))
+        estimates = targets.estimates(self._outputs(X))
+        y = np.asarray(y)
+        y = y.reshape(len(y), -1)
+        weight = None if sample_weight is None else np.asarray(sample_weight)
+        metric = METRICS[targets.metric]
+        return metric.function(estimates, y, weight, quantile=targets.quantiles)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -47,9 +47,19 @@ ActivationName = Literal[
     "identity", "logistic", "tanh", "relu", "leaky_relu", "abs", "softplus", "maxout"
 ]
 SolverName = Literal["lbfgs", "sgd", "adam"]
-ClassificationLossName = Literal["log_loss", "pinned_log_loss"]
+ClassificationLossName = Literal["log_loss", "pinned_log_loss", "focal"]
 RegressionLossName = Literal[
-    "squared_error", "absolute_error", "poisson", "quantile", "huber", "gaussian", "laplace"
+    "squared_error",
+    "absolute_error",
+    "poisson",
+    "quantile",
+    "huber",
+    "gaussian",
+    "laplace",
+    "tweedie",
+    "gamma",
+    "binomial",
+    "negative_binomial",
 ]
 CovarianceName = Literal["diagonal", "full"]
 MatrixLike: TypeAlias = ArrayLike | sparray | spmatrix
@@ -417,6 +427,21 @@ _SHARED = _table(
     ),
 )
 
+
+def _number(name: str, key: str, losses: tuple[str, ...], text: str) -> Parameter:
+    """The parameter that is a hyperparameter of a loss.
+
+    `key` is the loss's name in `LOSSES`; beside the `losses`, which users write, it has an effect.
+    """
+    (setting,) = (s for s in LOSSES[key].settings if s.name == name)
+    closed = "left" if setting.closed else "neither"
+    constraint: list[Any] = [Interval(Real, setting.low, setting.high, closed=closed)]
+    kind = "float"
+    if setting.several:
+        constraint, kind = [*constraint, "array-like"], "float or array-like of float"
+    return Parameter(name, setting.default, kind, constraint, text, needs=("loss", losses))
+
+
 CLASSIFIER_PARAMETERS = _SHARED | _table(
     Parameter(
         "loss",
@@ -424,19 +449,36 @@ CLASSIFIER_PARAMETERS = _SHARED | _table(
         _names(tuple(CLASSIFICATION_LOSSES)),
         [StrOptions(set(CLASSIFICATION_LOSSES))],
         """
-        How class probabilities come from raw outputs where there are more than two classes: the
-        softmax of one raw output per class, or of one fewer, the first class's being pinned at 0
-        (both are the logistic function for two classes).
+        What is minimised, averaged over the rows and, for several labels, summed over them.
+
+        - 'log_loss': minus the logarithm of the probability of the right class. With more than two
+          classes, probabilities are the softmax of one raw output per class; otherwise the
+          logistic function of one.
+        - 'pinned_log_loss': the same, with one raw output fewer than classes: the first class's is
+          pinned at 0.
+        - 'focal': the log-loss times ``(1 - p) ** focal_gamma``, ``p`` being the probability of the
+          right class: rows that are predicted well count less. With probabilities as for
+          'log_loss', which are no longer relative frequencies.
         """,
     ),
+    _number(
+        "label_smoothing",
+        "smoothed_softmax_cross_entropy",
+        ("log_loss", "pinned_log_loss"),
+        """
+        A share of the target's probability, at least 0 and less than 1, that is spread over all
+        classes alike: ``e / K`` for each of K classes. A label that is there or not has
+        ``1 - e / 2`` or ``e / 2``. `loss_` is that of these targets, and not 0 at best; scores
+        count the labels as they are.
+        """,
+    ),
+    _number(
+        "focal_gamma",
+        "softmax_focal",
+        ("focal",),
+        "How much less 'focal' counts rows that are predicted well, at least 0; 0 is the log-loss.",
+    ),
 )
-
-
-def _number(loss: str, name: str, text: str) -> Parameter:
-    """The parameter that is a hyperparameter of a loss, by the name that its users write."""
-    (setting,) = (s for s in LOSSES[REGRESSION_LOSSES[loss]].settings if s.name == name)
-    interval = Interval(Real, setting.low, setting.high, closed="neither")
-    return Parameter(name, setting.default, "float", [interval], text, needs=("loss", (loss,)))
 
 
 REGRESSOR_PARAMETERS = _SHARED | _table(
@@ -459,20 +501,45 @@ REGRESSOR_PARAMETERS = _SHARED | _table(
         - 'gaussian': the negative log-likelihood of a normal distribution whose mean and variance
           both depend on the features (see `covariance`).
         - 'laplace': the same for a Laplace distribution, median and scale.
+        - 'tweedie': half the Tweedie deviance of power `tweedie_power`, for amounts of which many
+          are 0; ``p`` is the exponential of the raw output; needs ``y >= 0``.
+        - 'gamma': half the gamma deviance, ``log(p / y) + y / p - 1``, for amounts whose scatter
+          grows with their mean; ``p`` as for 'tweedie'; needs ``y > 0``.
+        - 'binomial': half the binomial deviance of shares ``0 <= y <= 1``, ``p`` being the logistic
+          function of the raw output. For k successes in n trials, y is ``k / n`` and the weight of
+          the row n.
+        - 'negative_binomial': the negative log-likelihood of counts that scatter more than
+          'poisson' allows: their variance is ``p + d * p ** 2``, and both ``p`` and the dispersion
+          ``d`` are exponentials of raw outputs that depend on the features; needs ``y >= 0``.
 
-        With the last two `predict` can return standard deviations too. They take targets of about
-        unit scale best.
+        With 'gaussian', 'laplace' and 'negative_binomial' `predict` can return standard deviations
+        too. The first two take targets of about unit scale best.
         """,
     ),
     _number(
         "quantile",
         "quantile",
-        "The quantile that ``loss='quantile'`` predicts, between 0 and 1, both excluded.",
+        ("quantile",),
+        """
+        The quantile that ``loss='quantile'`` predicts, between 0 and 1, both excluded. A sequence
+        of Q levels that increase makes one model learn them all, its loss being their sum:
+        `predict` then returns an axis of Q numbers more.
+        """,
     ),
     _number(
-        "huber",
         "huber_delta",
+        "huber",
+        ("huber",),
         "The error, greater than 0, from which on ``loss='huber'`` is a straight line.",
+    ),
+    _number(
+        "tweedie_power",
+        "half_tweedie_deviance",
+        ("tweedie",),
+        """
+        The power of the mean to which the variance is proportional with ``loss='tweedie'``, between
+        1 (Poisson) and 2 (gamma), both excluded.
+        """,
     ),
     Parameter(
         "covariance",

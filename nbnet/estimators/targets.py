@@ -4,25 +4,26 @@
 one from its parameters and y, or from what an earlier fit has left, and asks it for
 
 - the loss (`loss`, a name in `LOSSES`, with its `numbers`) and the `metric` that scores it;
-- `n_outputs`, and `encode`, which turns y into numbers (N, T);
+- `n_outputs`, `n_raw`, and `encode`, which turns y into numbers (N, T);
 - `stratify`, the labels that a validation split keeps in proportion;
 - `estimates` and `decode`: what outputs behind the link mean to a metric, and to a user.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from scipy import sparse
+from scipy import sparse, stats
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from nbnet.kernels.losses import LOSSES
 
 __all__ = [
     "CLASSIFICATION_LOSSES",
+    "LOSSES_WITH_SCALE",
     "REGRESSION_LOSSES",
     "ClassTargets",
     "RegressionTargets",
@@ -32,6 +33,10 @@ __all__ = [
 # From the names that users write to those of LOSSES.
 CLASSIFICATION_LOSSES = {row.classifier: row.name for row in LOSSES.values() if row.classifier}
 REGRESSION_LOSSES = {row.regressor: row.name for row in LOSSES.values() if row.regressor}
+
+# Those that learn how far targets scatter, in words.
+_SCALES = [repr(row.regressor) for row in LOSSES.values() if row.regressor and row.learns_scale]
+LOSSES_WITH_SCALE = f"{', '.join(_SCALES[:-1])} or {_SCALES[-1]}"
 
 
 class Targets(Protocol):
@@ -46,12 +51,16 @@ class Targets(Protocol):
         """A name in `LOSSES`."""
 
     @property
-    def numbers(self) -> Mapping[str, float]:
-        """Hyperparameters of the loss, by name."""
+    def numbers(self) -> Mapping[str, Any]:
+        """Hyperparameters of the loss, by name: floats, or a tuple of them."""
 
     @property
     def n_outputs(self) -> int:
         """T, or the number of classes where there are more than two."""
+
+    @property
+    def n_raw(self) -> int:
+        """R, the number of raw outputs."""
 
     def encode(self, y: Any, dtype: Any) -> np.ndarray:
         """Targets (N, T) as numbers, or a ValueError if the loss does not admit them."""
@@ -80,12 +89,16 @@ class ClassTargets:
         Whether predictions of several labels are a sparse matrix.
     loss_name : str
         A key of `CLASSIFICATION_LOSSES`.
+    settings : dict
+        Hyperparameters that a loss may have, by name. With a `label_smoothing` above 0 the loss is
+        the one that is `smoothed`.
     """
 
     classes: np.ndarray
     kind: str
     sparse: bool = False
     loss_name: str = "log_loss"
+    settings: Mapping[str, float] = field(default_factory=dict)
 
     metric: ClassVar[str] = "accuracy"
 
@@ -106,10 +119,12 @@ class ClassTargets:
         return kind
 
     @classmethod
-    def seen_in(cls, y: Any, loss_name: str) -> ClassTargets:
+    def seen_in(
+        cls, y: Any, loss_name: str, settings: Mapping[str, float] | None = None
+    ) -> ClassTargets:
         """Learn the classes from y."""
         kind = cls.kind_of(y)
-        return cls(unique_labels(y), kind, sparse.issparse(y), loss_name)
+        return cls(unique_labels(y), kind, sparse.issparse(y), loss_name, settings or {})
 
     @property
     def multilabel(self) -> bool:
@@ -119,13 +134,22 @@ class ClassTargets:
     @property
     def loss(self) -> str:
         """A name in `LOSSES`."""
-        multiclass = self.kind == "multiclass"
-        return CLASSIFICATION_LOSSES[self.loss_name] if multiclass else "sigmoid_cross_entropy"
+        row = LOSSES[CLASSIFICATION_LOSSES[self.loss_name]]
+        if self.kind != "multiclass" and row.binary is not None:
+            row = LOSSES[row.binary]
+        if self.settings.get("label_smoothing", 0.0) > 0.0 and row.smoothed is not None:
+            row = LOSSES[row.smoothed]
+        return row.name
 
     @property
     def numbers(self) -> dict[str, float]:
-        """Hyperparameters of the loss: none."""
-        return {}
+        """Hyperparameters of the loss, by name."""
+        return {s.name: self.settings.get(s.name, s.default) for s in LOSSES[self.loss].settings}
+
+    @property
+    def n_raw(self) -> int:
+        """R, the number of raw outputs."""
+        return LOSSES[self.loss].n_raw(self.n_outputs)
 
     @property
     def n_outputs(self) -> int:
@@ -211,15 +235,30 @@ class RegressionTargets:
     loss_name : str
         The name that users write for it.
     numbers : dict
-        Hyperparameters of the loss, by name.
+        Hyperparameters of the loss, by name: floats, or a tuple of them.
     """
 
     n_outputs: int
     loss: str = "half_squared_error"
     loss_name: str = "squared_error"
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, Any] = field(default_factory=dict)
 
-    metric: ClassVar[str] = "r2"
+    @property
+    def quantiles(self) -> tuple[float, ...] | None:
+        """The levels, where there may be several quantiles of each target; otherwise None."""
+        levels = self.numbers.get("quantile")
+        return levels if isinstance(levels, tuple) else None
+
+    @property
+    def metric(self) -> str:
+        """A name in `METRICS`: R², or for several quantiles their D²."""
+        return "r2" if self.quantiles is None else "d2_pinball"
+
+    @property
+    def n_raw(self) -> int:
+        """R, the number of raw outputs."""
+        row = LOSSES[self.loss]
+        return row.n_raw(self.n_outputs, row.levels(self.numbers))
 
     @staticmethod
     def columns_of(y: Any) -> int:
@@ -229,9 +268,11 @@ class RegressionTargets:
         return 1 if y.ndim == 1 else y.shape[1]
 
     @classmethod
-    def read_by(cls, loss: str, n_raw: int) -> RegressionTargets:
+    def read_by(cls, loss: str, numbers: Mapping[str, Any], n_raw: int) -> RegressionTargets:
         """The targets of a fitted model with so many raw outputs."""
-        return cls(LOSSES[loss].n_targets(n_raw), loss)
+        row = LOSSES[loss]
+        name = row.regressor or loss
+        return cls(row.n_targets(n_raw, row.levels(numbers)), loss, name, numbers)
 
     def encode(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         """The numbers (N, T)."""
@@ -239,15 +280,22 @@ class RegressionTargets:
             y = y.astype(np.float64)  # or an error that names what is no number
         y = y.reshape(len(y), -1)
         row = LOSSES[self.loss]
-        if y.min() < row.y_low or y.max() > row.y_high:
+        low, high = y.min(), y.max()
+        if not row.admits(np.array([low, high])).all():
+            least = "<" if row.y_open else "<="
             raise ValueError(
-                f"loss={self.loss_name!r} needs {row.y_low:g} <= y <= {row.y_high:g}; got y from "
-                f"{y.min():g} to {y.max():g}."
+                f"loss={self.loss_name!r} needs {row.y_low:g} {least} y <= {row.y_high:g}; got y "
+                f"from {low:g} to {high:g}."
             )
         with np.errstate(over="ignore"):
             encoded = np.ascontiguousarray(y, dtype=dtype)
         if not np.isfinite(encoded).all():
             raise ValueError(f"y has values too large for {encoded.dtype}, the dtype of X.")
+        if not row.admits(encoded).all():
+            raise ValueError(
+                f"loss={self.loss_name!r} needs y > {row.y_low:g}; y has values too small for "
+                f"{encoded.dtype}, the dtype of X."
+            )
         return encoded
 
     def stratify(self, y: np.ndarray) -> None:
@@ -255,12 +303,24 @@ class RegressionTargets:
         return None
 
     def estimates(self, outputs: np.ndarray) -> np.ndarray:
-        """Predictions (N, T): the outputs before the scales, where these are learned."""
-        return outputs[:, : self.n_outputs]
+        """Predictions (N, T): the outputs before the scales, where these are learned.
+
+        Of several quantiles (N, T * Q), those of a target side by side and in order: they are
+        learned independently and may cross, and sorting them makes no target's loss larger.
+        """
+        if self.quantiles is None:
+            return outputs[:, : self.n_outputs]
+        levels = outputs.reshape(len(outputs), self.n_outputs, len(self.quantiles))
+        return np.sort(levels, axis=2).reshape(len(outputs), -1)
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
-        """Predictions (N,) or (N, T)."""
-        return outputs[:, 0] if self.n_outputs == 1 else outputs[:, : self.n_outputs]
+        """Predictions (N,) or (N, T), or of several quantiles (N, Q) or (N, T, Q)."""
+        estimates = self.estimates(outputs)
+        if self.quantiles is None:
+            return estimates[:, 0] if self.n_outputs == 1 else estimates
+        if self.n_outputs == 1:
+            return estimates
+        return estimates.reshape(len(outputs), self.n_outputs, len(self.quantiles))
 
     def covariance(self, outputs: np.ndarray) -> np.ndarray:
         """Covariances (N, T, T) from outputs (N, R): locations, scales, and the rest.
@@ -270,7 +330,7 @@ class RegressionTargets:
         row, n = LOSSES[self.loss], self.n_outputs
         scales, rest = outputs[:, n : 2 * n], outputs[:, 2 * n :]
         if not row.pairs:
-            variance = scales**2 * (2 if row.name == "laplace" else 1)
+            variance = _VARIANCES.get(row.name, _square)(outputs[:, :n], scales)
             return np.eye(n, dtype=outputs.dtype) * variance[:, np.newaxis]
         # By forward substitution: far from the data a scale may round to 0, which has no inverse.
         factor = np.zeros((len(outputs), n, n))
@@ -280,6 +340,75 @@ class RegressionTargets:
             factor[:, i, :i] = -scales[:, i : i + 1] * below
             factor[:, i, i] = scales[:, i]
         return (factor @ factor.swapaxes(1, 2)).astype(outputs.dtype, copy=False)
+
+    def interval(self, outputs: np.ndarray, coverage: float) -> np.ndarray:
+        """Bounds (N, T, 2) of a target: below and above them lie (1 - coverage) / 2 each.
+
+        Raises
+        ------
+        ValueError
+            If the loss learns no such bounds, or the bounds of other coverages alone.
+        """
+        if self.loss == "quantile":
+            at = self._levels_around(coverage)
+            return self.estimates(outputs).reshape(len(outputs), self.n_outputs, -1)[:, :, at]
+        row, n = LOSSES[self.loss], self.n_outputs
+        if not row.learns_scale:
+            raise ValueError(
+                "predict_interval needs loss='quantile' with several levels, or a loss that learns "
+                f"how far targets scatter, {LOSSES_WITH_SCALE}; this is loss={self.loss_name!r}."
+            )
+        locations, scales = outputs[:, :n], outputs[:, n : 2 * n]
+        if row.pairs:
+            scales = np.sqrt(np.diagonal(self.covariance(outputs), axis1=1, axis2=2))
+        distribution = _DISTRIBUTIONS[row.name](locations.astype(float), scales.astype(float))
+        bounds = np.stack(distribution.interval(coverage), axis=2)
+        return bounds.astype(outputs.dtype, copy=False)
+
+    def _levels_around(self, coverage: float) -> list[int]:
+        """Where the two levels lie that leave out the same share below and above."""
+        levels = np.ravel(self.numbers["quantile"])
+        wanted = np.array([1.0 - coverage, 1.0 + coverage]) / 2.0
+        distance = np.abs(levels[:, np.newaxis] - wanted)
+        if distance.min(axis=0).max() < _SAME_LEVEL:
+            return list(distance.argmin(axis=0))
+        low, high = np.meshgrid(levels, levels, indexing="ij")
+        possible = (high - low)[(low < high) & (np.abs(low + high - 1.0) < _SAME_LEVEL)]
+        allowed = " or ".join(f"coverage={share:g}" for share in np.sort(possible))
+        raise ValueError(
+            f"coverage={coverage:g} needs the levels {wanted[0]:g} and {wanted[1]:g}, but the "
+            f"model has learned quantile={self.numbers['quantile']!r}, which allows "
+            f"{allowed or 'no coverage: there must be two levels that sum to 1'}."
+        )
+
+
+# Levels of quantiles that differ by less are the same: 1 - 0.9 is not 0.1.
+_SAME_LEVEL = 1e-9
+
+
+def _square(location: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return scale**2
+
+
+# From locations and scales, where the latter are no standard deviations.
+_VARIANCES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "laplace": lambda location, scale: scale**2 * 2,
+    "negative_binomial": lambda mean, dispersion: mean + dispersion * mean**2,
+}
+
+
+def _negative_binomial(mean: np.ndarray, dispersion: np.ndarray) -> Any:
+    """By the number of failures and the probability; the Poisson distribution in the limit."""
+    dispersion = np.maximum(dispersion, 1e-9)
+    return stats.nbinom(1.0 / dispersion, 1.0 / (1.0 + dispersion * mean))
+
+
+_DISTRIBUTIONS: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {
+    "gaussian": stats.norm,
+    "full_gaussian": stats.norm,
+    "laplace": stats.laplace,
+    "negative_binomial": _negative_binomial,
+}
 
 
 def _log_softmax(raw: np.ndarray) -> np.ndarray:

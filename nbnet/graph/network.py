@@ -149,8 +149,9 @@ class Network(Outline):
             A key of ``LOSSES``.
         alpha : float, default=0
         sample_weight : (N,) array, optional
-        **numbers : float
-            ``quantile`` or ``huber_delta``, for the loss that has it.
+        **numbers : float, or sequence of float
+            ``quantile`` (several levels have a raw output each), ``huber_delta`` and so on, for the
+            loss that has it.
 
         Returns
         -------

@@ -146,7 +146,7 @@ class Outline:
         if loss is not None:
             row = row_of(LOSSES, "loss", loss)
             n_targets_of(row, self.n_outputs)  # or it has no distribution with such parameters
-            link, pinned = row.code, row.pinned
+            link, pinned = row.link_code, row.pinned
         samples = Samples.of(X, self.n_features, dtype)
         operations = self._operations * samples.n
         team = Team(operations, -(-samples.n // BLOCK), operations)

@@ -77,7 +77,7 @@ class Session:
     checked : bool, default=False
         Whether X, y and the weights were checked and have their dtype and shape; they are then not
         looked at again.
-    **numbers : float
+    **numbers : float, or sequence of float
         Of the loss (``Loss.settings``) and of the optimizer (``Optimizer.settings``).
 
     Attributes
@@ -115,6 +115,7 @@ class Session:
         optimizer_facts = None if optimizer is None else row_of(OPTIMIZERS, "optimizer", optimizer)
         n_slots = 0 if optimizer_facts is None else optimizer_facts.slots
         settings: dict[str, float] = {} if optimizer_facts is None else optimizer_facts.settings
+        levels = loss_facts.levels(numbers)
         loss_numbers = take_numbers(loss_facts.settings, numbers)
         unknown = sorted(set(numbers) - set(settings))
         if unknown:
@@ -139,7 +140,7 @@ class Session:
         if checked:
             targets, weights = y, sample_weight
         else:
-            targets = check_targets(y, loss_facts, samples.n, network.n_outputs, dtype)
+            targets = check_targets(y, loss_facts, samples.n, network.n_outputs, dtype, levels)
             weights = check_weights(sample_weight, samples.n)
             if weights is not None and weights.sum() < SMALLEST:
                 raise ValueError(

@@ -84,7 +84,7 @@ def train(
     indices, indptr : of a CSR X, else empty
     y : (N * T,) targets
     weights : (N,) or empty
-    loss_numbers : (NUMBERS,) float64
+    loss_numbers : (at least NUMBERS,) float64
     alpha : float64
         Strength of the L2 penalty.
     order : (M,) int64 rows of X

@@ -7,6 +7,8 @@ them on. ``None`` may not be a field: numba drops a branch on an argument that i
 one on a field.
 """
 
+from collections.abc import Iterable
+from itertools import pairwise
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -72,7 +74,8 @@ OP_COLUMNS = (
     COLUMNS,
 ) = range(len(OP_COLUMNS))
 
-# Numbers of an op, such as a negative slope, and of a loss, such as a quantile.
+# Numbers of an op, such as a negative slope, and of a loss, such as a quantile. Of a loss there are
+# more where one setting is several numbers.
 NUMBERS = 2
 
 # A task of phase 2: some of the parameters of one op.
@@ -156,6 +159,8 @@ class Setting(NamedTuple):
         Bounds.
     closed : bool
         Whether `low` itself is allowed; `high` never is.
+    several : bool
+        Whether a strictly increasing sequence of numbers is allowed too.
     """
 
     name: str
@@ -163,6 +168,7 @@ class Setting(NamedTuple):
     low: float
     high: float
     closed: bool = False
+    several: bool = False
 
     def check(self, value: Any) -> float:
         """Return `value` as a float, or raise an error that names the number."""
@@ -175,6 +181,17 @@ class Setting(NamedTuple):
                 f"{self.name} must be {least} {self.low:g} and < {self.high:g}, got {value!r}"
             )
         return number
+
+    def read(self, value: Any) -> float | tuple[float, ...]:
+        """`check`, or a tuple of floats where there may be `several`."""
+        if not self.several or isinstance(value, Real | str) or not isinstance(value, Iterable):
+            return self.check(value)
+        numbers = tuple(self.check(number) for number in value)
+        if not numbers or any(a >= b for a, b in pairwise(numbers)):
+            raise ValueError(
+                f"{self.name} must be a number or numbers that increase strictly, got {value!r}"
+            )
+        return numbers
 
 
 # --- Records -----------------------------------------------------------------------------------

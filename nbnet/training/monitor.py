@@ -5,8 +5,8 @@ without improvement, and says whether the fit ends. Then it tells the listeners:
 `Epoch`. A listener that returns True ends the fit.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -78,6 +78,8 @@ class HeldOut:
         A name in `METRICS`.
     estimates : callable
         Makes what the metric reads of outputs behind the link.
+    numbers : dict
+        Hyperparameters of the loss, by name, of which a metric may ask for some.
     """
 
     X: Any
@@ -86,6 +88,7 @@ class HeldOut:
     loss: str
     metric: str
     estimates: Callable[[np.ndarray], np.ndarray]
+    numbers: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -97,12 +100,15 @@ class HeldOut:
     ) -> "HeldOut":
         """Copy some rows of a problem."""
         weight = None if problem.sample_weight is None else problem.sample_weight[rows]
-        return cls(problem.X[rows], problem.y[rows], weight, problem.loss, metric, estimates)
+        X, y = problem.X[rows], problem.y[rows]
+        return cls(X, y, weight, problem.loss, metric, estimates, problem.numbers)
 
     def score(self, session: Session) -> float:
         """Score the current parameters of a session."""
         estimates = self.estimates(session.forward(self.X, loss=self.loss))
-        return METRICS[self.metric].function(estimates, self.y, self.sample_weight)
+        metric = METRICS[self.metric]
+        numbers = {name: self.numbers[name] for name in metric.numbers}
+        return metric.function(estimates, self.y, self.sample_weight, **numbers)
 
 
 class Monitor:

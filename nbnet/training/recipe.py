@@ -28,7 +28,7 @@ class Problem:
     loss : str
         A name in `LOSSES`.
     numbers : dict
-        Hyperparameters of the loss, by name; empty for most.
+        Hyperparameters of the loss, by name; empty for most. Several levels are a tuple.
     """
 
     network: Network
@@ -36,7 +36,7 @@ class Problem:
     y: np.ndarray
     sample_weight: np.ndarray | None
     loss: str
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
