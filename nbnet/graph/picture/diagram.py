@@ -142,11 +142,23 @@ def _formula(step: _Symbols) -> tuple[str, list[str]]:
             return " + ".join(x), ["G", "G"]
         case "multiply":
             return " ⊙ ".join(x), [f"G ⊙ {x[1]}", f"G ⊙ {x[0]}"]
+        case "layer_norm":
+            return f"{step.w} ⊙ n({x[0]}) + {step.b}", [f"(G ⊙ {step.w}) ∂n/∂{x[0]}"]
         case "concat":
             stops = accumulate((parent.width for parent in node.inputs), initial=0)
             return f"[{_listed(x, ', ')}]", [f"G[:, {i}:{j}]" for i, j in pairwise(stops)]
     derivative = "" if node.activation == "identity" else f" ⊙ {node.activation}′({x[0]})"
     return f"{node.activation}({x[0]})", [f"G{derivative}"]
+
+
+_NORMAL = "n: each row less its mean, over its standard deviation"
+
+
+def _of_weights(step: _Symbols) -> str:
+    """The gradient of a node's weights, without that of a penalty."""
+    if step.node.op == "layer_norm":
+        return f"1ᵀ (G ⊙ n({step.x[0]}))"
+    return f"{step.x[0]}ᵀ {step.g}"
 
 
 # --- Views
@@ -177,8 +189,10 @@ def _backward(view: Diagram, steps: list[_Symbols]) -> None:
         lines = [formula, f"(N, {step.node.width})"]
         if step.g == "M":
             lines.append("M: G routed to the winning pieces, else 0")
+        if step.node.op == "layer_norm":
+            lines.append(_NORMAL)
         if "weights" in step.owned:
-            lines += [f"∇{step.w} = {step.x[0]}ᵀ {step.g}", f"∇{step.b} = 1ᵀ {step.g}"]
+            lines += [f"∇{step.w} = {_of_weights(step)}", f"∇{step.b} = 1ᵀ {step.g}"]
         if readers[i] > 1:
             lines.append(f"gradients of {readers[i]} paths are summed")
         view.put(step.kind, step.symbol, *lines, parents=step.parents, labels=products)
@@ -193,11 +207,14 @@ def _training(view: Diagram, steps: list[_Symbols]) -> None:
     for step in steps:
         parents = [places[parent] for parent in step.parents]
         if "weights" in step.owned:
-            gradient = f"∇{step.w} = {step.x[0]}ᵀ {step.g} + 2λ {step.w}"
+            penalised = step.owned["weights"].group == "weights"
+            gradient = f"∇{step.w} = {_of_weights(step)}" + f" + 2λ {step.w}" * penalised
             shape, bias = (f"{step.owned[role].shape}" for role in ("weights", "bias"))
             weights = view.put("parameters", step.w, shape, gradient)
             parents += [weights, view.put("parameters", step.b, bias)]
-            norms.append(view.put("penalty", f"‖{step.w}‖²", "sum of squares", parents=[weights]))
+            if penalised:
+                norm = view.put("penalty", f"‖{step.w}‖²", "sum of squares", parents=[weights])
+                norms.append(norm)
         kind, shape = "op" if parents else "data", f"(N, {step.node.width})"
         places.append(view.put(kind, step.symbol, _formula(step)[0], shape, parents=parents))
     targets = view.put("data", "targets", "y")
