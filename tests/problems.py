@@ -14,8 +14,11 @@ from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.ops import OPS
 
 HIDDEN = [*ACTIVATIONS, "maxout"]
-# The ops of a graph: what a plan makes of one in special cases has its name and a prefix.
-NODE_OPS = sorted({re.sub("^((sparse|narrow|row)_)+", "", name) for name in OPS} - {"input"})
+# The ops of a graph: what a plan makes of one in special cases has its name and a prefix, and
+# standardize is the first half of layer_norm.
+NODE_OPS = sorted(
+    {re.sub("^((sparse|narrow|row)_)+", "", name) for name in OPS} - {"input", "standardize"}
+)
 KINKS = {name: row.kinks for name, row in ACTIVATIONS.items()}
 DTYPES = [np.float64, np.float32]
 
@@ -57,7 +60,7 @@ def mlp(n_features, widths, n_outputs, activation="relu", **options):
 
 
 def affine(net):
-    """The parameters of each dense or maxout node: weights, bias."""
+    """The parameters of each dense, maxout or layer_norm node: weights, bias."""
     return list(zip(net.parameters[::2], net.parameters[1::2], strict=True))
 
 

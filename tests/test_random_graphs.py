@@ -76,6 +76,12 @@ def draw_concat(draw, nodes, name):
     return g.concat(*draw(st.lists(st.sampled_from(nodes), min_size=2, max_size=3)))
 
 
+def draw_layer_norm(draw, nodes, name):
+    """With an epsilon that keeps rows of nearly equal numbers from being blown up."""
+    epsilon = draw(st.sampled_from([0.25, 1.0]))
+    return g.layer_norm(draw(st.sampled_from(nodes)), epsilon=epsilon, name=name)
+
+
 DRAW = {
     "dense": draw_dense,
     "activation": draw_activation,
@@ -83,6 +89,7 @@ DRAW = {
     "add": draw_add,
     "multiply": draw_multiply,
     "concat": draw_concat,
+    "layer_norm": draw_layer_norm,
 }
 
 
@@ -272,6 +279,31 @@ def output_is_an_activation(x):
     return g.softplus(affine(x, "a"))
 
 
+def layer_norm_of_a_layer(x):
+    return affine(g.relu(g.layer_norm(affine(x, "a", 5), epsilon=0.1, name="n")), "output", 2)
+
+
+def layer_norm_of_the_input(x):
+    """Nothing below has a gradient, unless it is asked for."""
+    return affine(g.layer_norm(x, epsilon=0.1, name="n"), "output", 2)
+
+
+def output_is_a_layer_norm(x):
+    return g.layer_norm(affine(x, "a", 4), epsilon=0.1, name="n")
+
+
+def layer_norm_of_an_activation_beside_it(x):
+    """A residual block: what is normalised is added to what comes out."""
+    h = g.tanh(affine(x, "a"))
+    z = g.gelu(affine(g.layer_norm(h, epsilon=0.1, name="n"), "b"))
+    return affine(g.layer_norm(g.add(h, z), epsilon=0.1, name="m"), "output", 2)
+
+
+def layer_norm_read_twice(x):
+    n = g.layer_norm(affine(x, "a"), epsilon=0.1, name="n")
+    return affine(g.concat(g.multiply(n, n), g.abs(n), n), "output", 2)
+
+
 def the_input_itself(x):
     return x
 
@@ -301,6 +333,11 @@ GRAPHS = [
     activation_of_the_input,
     output_is_a_sum,
     output_is_an_activation,
+    layer_norm_of_a_layer,
+    layer_norm_of_the_input,
+    output_is_a_layer_norm,
+    layer_norm_of_an_activation_beside_it,
+    layer_norm_read_twice,
     the_input_itself,
     without_parameters,
     an_activation_of_the_input_and_nothing_else,

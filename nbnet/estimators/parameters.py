@@ -345,8 +345,8 @@ _SHARED = _table(
         the input, a node of `nbnet.graph`, and returns the node that the output layer reads. Nodes
         may have names, but 'x' and 'output' are those of the input and the output layer.
         ``coefs_`` and ``intercepts_`` then have one entry for each dense, maxout or layer_norm
-        node, each after those it depends on. To pickle the model, or to search with processes, it must be a
-        function that can be pickled: one with a name, at the top of a module.
+        node, each after those it depends on. To pickle the model, or to search with processes, it
+        must be a function that can be pickled: one with a name, at the top of a module.
         """,
         replaces=("hidden_layer_sizes", "activation", "negative_slope", "pieces"),
     ),

@@ -122,8 +122,8 @@ def layer_norm(x: Node, epsilon: float = 1e-5, name: str | None = None) -> Node:
     """Layer normalisation: each row of `x` with mean 0 and variance 1, then scaled and shifted.
 
     With the mean m and the variance v of a row over its columns, column j becomes
-    ``w_j (x_j - m) / sqrt(v + epsilon) + b_j``. The weights w start at 1 and the biases b at 0; both
-    are learned, without L2 penalty. No row depends on another one. (Ba et al., 2016, "Layer
+    ``w_j (x_j - m) / sqrt(v + epsilon) + b_j``. The weights w start at 1, the biases b at 0. Both
+    are learned, without L2 penalty. No row depends on another row. (Ba et al., 2016, "Layer
     normalization".)
     """
     nodes = _check_nodes("layer_norm", (x,), 1)

@@ -219,17 +219,20 @@ def _training(view: Diagram, steps: list[_Symbols]) -> None:
         places.append(view.put(kind, step.symbol, _formula(step)[0], shape, parents=parents))
     targets = view.put("data", "targets", "y")
     loss = view.put("cost", "J_MLE", "mean loss of the rows", parents=[places[-1], targets])
+    routed = " M: G routed to the winning pieces." * any(step.g == "M" for step in steps)
+    normal = f" {_NORMAL}." * any(step.node.op == "layer_norm" for step in steps)
+    read = f"G: the gradient of J at the layer that reads W.{routed}{normal}"
     if not norms:
+        view.notes = [read] if any(step.owned for step in steps) else []
         view.put("cost", "J", "J_MLE", parents=[loss])
         return
     squares = _listed([view.boxes[norm].texts[0] for norm in norms], " + ")
     total = view.put("penalty", "Ω", squares, parents=norms)
     strength = view.put("penalty", "λ", "alpha / (2 Σ sample weights)")
     view.put("cost", "J", "J_MLE + λ Ω", parents=[loss, total, strength])
-    routed = " M: G routed to the winning pieces." * any(step.g == "M" for step in steps)
     view.notes = [
         "Two paths lead from J to each W: by the loss (solid), by the penalty (dashed).",
-        f"G: the gradient of J at the layer that reads W.{routed}",
+        read,
     ]
 
 
