@@ -97,8 +97,9 @@ class WarmUp:
 
 
 def _stack() -> graph.Node:
-    """Every activation, one layer each."""
-    return graph.mlp(3, [(name, 4) for name in ACTIVATIONS], n_outputs=2)
+    """Every plain activation, one layer each."""
+    plain = [name for name, row in ACTIVATIONS.items() if row.plain]
+    return graph.mlp(3, [(name, 4) for name in plain], n_outputs=2)
 
 
 def _everything() -> graph.Node:

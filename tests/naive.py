@@ -22,11 +22,13 @@ from scipy import stats
 from scipy.special import (
     betaln,
     digamma,
+    erfcx,
     expit,
     huber,
     log_expit,
     log_softmax,
     logsumexp,
+    ndtr,
     softmax,
     xlogy,
 )
@@ -40,6 +42,23 @@ def softplus(z):
     return np.logaddexp(0.0, z)
 
 
+def normal_cdf(z):
+    """Of the standard normal distribution, with exp(-z^2 / 2) taken out where that is small."""
+    below = 0.5 * np.exp(-0.5 * z * z) * erfcx(np.abs(z) / np.sqrt(2.0))
+    return np.where(z < 0.0, below, ndtr(z))
+
+
+def elu(z):
+    return np.where(z > 0.0, z, np.expm1(np.minimum(z, 0.0)))
+
+
+def elu_slope(z):
+    return np.where(z > 0.0, 1.0, np.exp(np.minimum(z, 0.0)))
+
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
 ACTIVATIONS = {
     "identity": (lambda z, a: z, lambda z, a: np.ones_like(z)),
     "logistic": (lambda z, a: expit(z), lambda z, a: expit(z) * expit(-z)),
@@ -51,6 +70,23 @@ ACTIVATIONS = {
     ),
     "abs": (lambda z, a: np.abs(z), lambda z, a: np.sign(z)),
     "softplus": (lambda z, a: softplus(z), lambda z, a: expit(z)),
+    "gelu": (
+        lambda z, a: z * normal_cdf(z),
+        lambda z, a: normal_cdf(z) + z * np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi),
+    ),
+    "silu": (
+        lambda z, a: z * expit(z),
+        lambda z, a: expit(z) + z * expit(z) * expit(-z),
+    ),
+    "elu": (lambda z, a: elu(z), lambda z, a: elu_slope(z)),
+    "selu": (
+        lambda z, a: SELU_SCALE * np.where(z > 0.0, z, SELU_ALPHA * elu(z)),
+        lambda z, a: SELU_SCALE * np.where(z > 0.0, 1.0, SELU_ALPHA * elu_slope(z)),
+    ),
+    "mish": (
+        lambda z, a: z * np.tanh(softplus(z)),
+        lambda z, a: np.tanh(softplus(z)) + z * expit(z) * (1.0 - np.tanh(softplus(z)) ** 2),
+    ),
 }
 
 
@@ -510,6 +546,31 @@ def dropout_mask(rate, seed, step, node, n_rows, width):
     return (np.array(drawn) >= int(rate * 2**32)) / (1 - rate)
 
 
+def standardized(x, epsilon):
+    """Each row less its mean, over the root of its variance and epsilon."""
+    return (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + epsilon)
+
+
+def standardized_backward(x, epsilon, delta):
+    """Row by row: dh_i / dx_j = (1{i = j} - 1 / n - h_i h_j / n) / sqrt(variance + epsilon)."""
+    H, n = standardized(x, epsilon), x.shape[1]
+    result = np.zeros(x.shape)
+    for r in range(len(x)):
+        jacobian = (np.eye(n) - 1.0 / n - np.outer(H[r], H[r]) / n) / np.sqrt(x[r].var() + epsilon)
+        result[r] = delta[r] @ jacobian
+    return result
+
+
+def layer_norm(node, inputs, W, b):
+    return W * standardized(inputs[0], node.numbers["epsilon"]) + b
+
+
+def layer_norm_backward(node, inputs, W, b, delta):
+    x, epsilon = inputs[0], node.numbers["epsilon"]
+    dW = (delta * standardized(x, epsilon)).sum(axis=0)
+    return [standardized_backward(x, epsilon, delta * W)], dW, delta.sum(axis=0)
+
+
 OPS = {
     "dense": (dense, dense_backward),
     "activation": (activation, activation_backward),
@@ -518,6 +579,7 @@ OPS = {
     "multiply": (multiply, multiply_backward),
     "concat": (concat, concat_backward),
     "dropout": (dropout, dropout_backward),
+    "layer_norm": (layer_norm, layer_norm_backward),
 }
 
 TABLES = {
@@ -560,14 +622,14 @@ class Twin:
     ----------
     output : nbnet.graph.Node
     block_names : sequence of str, optional
-        Names of the dense and maxout nodes in the order of their blocks in the parameter vector.
+        Names of the nodes with parameters in the order of their blocks in the parameter vector.
         Without it the topological order is taken, which is the only one in a chain.
     """
 
     def __init__(self, output, block_names=None):
         self.output = output
         self.nodes = topological_order(output)
-        owners = [node for node in self.nodes if node.op in ("dense", "maxout")]
+        owners = [node for node in self.nodes if node.op in ("dense", "maxout", "layer_norm")]
         if block_names is not None:
             by_name = {node.name: node for node in owners}
             assert sorted(by_name) == sorted(block_names), (sorted(by_name), sorted(block_names))
@@ -577,13 +639,15 @@ class Twin:
         self.n_params = 0
         for node in owners:
             fan_in, columns = node.inputs[0].width, node.width * node.pieces
-            weights = slice(self.n_params, self.n_params + fan_in * columns)
+            shape = (columns,) if node.op == "layer_norm" else (fan_in, columns)
+            weights = slice(self.n_params, self.n_params + int(np.prod(shape)))
             bias = slice(weights.stop, weights.stop + columns)
-            self.layout[node] = weights, bias, (fan_in, columns)
+            self.layout[node] = weights, bias, shape
             self.n_params = bias.stop
+        self.penalised = [node for node in owners if node.op != "layer_norm"]
 
     def coefs(self, params):
-        """Weight matrices and bias vectors, by node."""
+        """Weights and bias vectors, by node."""
         return {
             node: (params[w].reshape(shape), params[b])
             for node, (w, b, shape) in self.layout.items()
@@ -647,7 +711,8 @@ class Twin:
         settings = of_dtype(loss, np.asarray(params).dtype, settings)
         params = np.asarray(params, dtype=np.float64)
         z, y, w = self.forward(params, X), as_columns(y), as_weights(sample_weight, y)
-        penalty = sum(np.sum(W**2) for W, _ in self.coefs(params).values())
+        coefs = self.coefs(params)
+        penalty = sum(np.sum(coefs[node][0] ** 2) for node in self.penalised)
         return (w @ LOSSES[loss][0](z, y, **settings) + 0.5 * alpha * penalty) / w.sum()
 
     def loss_and_gradient(self, params, X, y, *, loss, alpha=0.0, sample_weight=None, **settings):
@@ -659,7 +724,7 @@ class Twin:
         delta = self.delta(params, X, y, loss, sample_weight, **settings)
         _, gradient = self.backward(params, X, delta)
         w = as_weights(sample_weight, y)
-        for weights, _, _ in self.layout.values():
+        for weights, _, _ in (self.layout[node] for node in self.penalised):
             gradient[weights] += alpha * params[weights] / w.sum()
         return value, gradient
 

@@ -14,8 +14,11 @@ from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.ops import OPS
 
 HIDDEN = [*ACTIVATIONS, "maxout"]
-# The ops of a graph: what a plan makes of one in special cases has its name and a prefix.
-NODE_OPS = sorted({re.sub("^((sparse|narrow|row)_)+", "", name) for name in OPS} - {"input"})
+# The ops of a graph: what a plan makes of one in special cases has its name and a prefix, and
+# standardize is the first half of layer_norm.
+NODE_OPS = sorted(
+    {re.sub("^((sparse|narrow|row)_)+", "", name) for name in OPS} - {"input", "standardize"}
+)
 KINKS = {name: row.kinks for name, row in ACTIVATIONS.items()}
 DTYPES = [np.float64, np.float32]
 
@@ -35,12 +38,15 @@ SETTINGS = {
 TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 2e-5}
 
 
-def assert_close(actual, expected, tolerance=None, err_msg=""):
-    """Equal but for `tolerance`, that of the dtype by default, times the largest expected entry."""
+def assert_close(actual, expected, tolerance=None, err_msg="", least=0.0):
+    """Equal but for `tolerance`, that of the dtype by default, times the largest expected entry.
+
+    Or times `least`, if that is larger.
+    """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape, (actual.shape, expected.shape)
     tolerance = TOLERANCE[actual.dtype] if tolerance is None else tolerance
-    scale = max(np.max(np.abs(expected), initial=0.0), np.finfo(np.float32).tiny)
+    scale = max(np.max(np.abs(expected), initial=least), np.finfo(np.float32).tiny)
     np.testing.assert_allclose(
         actual / scale, expected / scale, rtol=0.0, atol=tolerance, err_msg=err_msg
     )
@@ -66,7 +72,7 @@ def mlp(n_features, widths, n_outputs, activation="relu", **options):
 
 
 def affine(net):
-    """The parameters of each dense or maxout node: weights, bias."""
+    """The parameters of each dense, maxout or layer_norm node: weights, bias."""
     return list(zip(net.parameters[::2], net.parameters[1::2], strict=True))
 
 

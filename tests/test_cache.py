@@ -139,7 +139,7 @@ def test_an_edit_in_another_file_is_noticed(copied_package, tmp_path):
     assert fit() == [[], before, []]
     with open(package / "kernels" / "activations.py", "a") as file:
         file.write(
-            "\n\n@kernel\ndef activate(code, h, negative_slope):\n"
+            "\n\n@kernel\ndef activate(code, h, number, general):\n"
             "    for i in range(h.size):\n        h[i] = h.dtype.type(0)\n"
         )
     compiled, after, _ = fit()
@@ -359,7 +359,7 @@ def other_version(copied_package):
     def edit():
         with open(package / "kernels" / "activations.py", "a") as file:
             file.write(
-                "\n\n@kernel\ndef activate(code, h, negative_slope):\n"
+                "\n\n@kernel\ndef activate(code, h, number, general):\n"
                 "    for i in range(h.size):\n        h[i] = h.dtype.type(0)\n"
             )
 

@@ -80,7 +80,8 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 ATTRIBUTES = """\
     coefs_ : list of ndarray
         ``coefs_[i]``, of shape (fan_in, fan_out), holds the weights between layers i and i + 1.
-        Weights set by hand are used by the next call.
+        Weights set by hand are used by the next call. Of a layer_norm node of an `architecture`
+        they have shape (width,).
 
     intercepts_ : list of ndarray
         ``intercepts_[i]`` holds the biases of layer i + 1.

@@ -44,8 +44,9 @@ __all__ = [
 
 # A test holds each of these types equal to its table.
 ActivationName = Literal[
-    "identity", "logistic", "tanh", "relu", "leaky_relu", "abs", "softplus", "maxout"
-]
+    "identity", "logistic", "tanh", "relu", "leaky_relu", "abs", "softplus",
+    "gelu", "silu", "elu", "selu", "mish", "maxout",
+]  # fmt: skip
 SolverName = Literal["lbfgs", "sgd", "adam"]
 ClassificationLossName = Literal["log_loss", "pinned_log_loss", "focal"]
 RegressionLossName = Literal[
@@ -418,10 +419,10 @@ _SHARED = _table(
         `hidden_layer_sizes`, `activation`, `negative_slope`, `pieces` and `dropout`: a function
         that is given the input, a node of `nbnet.graph`, and returns the node that the output layer
         reads. Nodes may have names, but 'x' and 'output' are those of the input and the output
-        layer.
-        ``coefs_`` and ``intercepts_`` then have one entry for each dense or maxout node, each after
-        those it depends on. To pickle the model, or to search with processes, it must be a
-        function that can be pickled: one with a name, at the top of a module.
+        layer. ``coefs_`` and ``intercepts_`` then have one entry for each dense, maxout or
+        layer_norm node, each after those it depends on. To pickle the model, or to search with
+        processes, it must be a function that can be pickled: one with a name, at the top of a
+        module.
         """,
         replaces=("hidden_layer_sizes", "activation", "negative_slope", "pieces", "dropout"),
     ),

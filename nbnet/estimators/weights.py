@@ -83,10 +83,10 @@ def _check_shapes(
         )
     shapes = [np.shape(weights) for weights in coefs]
     for i, (shape, bias) in enumerate(zip(shapes, intercepts, strict=True)):
-        if len(shape) == 2 and np.shape(bias) != shape[1:]:
+        if len(shape) in (1, 2) and np.shape(bias) != shape[-1:]:
             raise ValueError(
                 f"intercepts_[{i}] has shape {np.shape(bias)}, but coefs_[{i}], of shape {shape}, "
-                f"needs {shape[1:]}. Set both."
+                f"needs {shape[-1:]}. Set both."
             )
     wanted = [p.shape for p in network.parameters if p.role == "weights"]
     if shapes != wanted:

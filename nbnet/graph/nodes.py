@@ -25,6 +25,7 @@ __all__ = [
     "dropout",
     "function_of",
     "input",
+    "layer_norm",
     "maxout",
     "mlp",
     "multiply",
@@ -116,6 +117,19 @@ def maxout(x: Node, width: int, pieces: int = 2, name: str | None = None) -> Nod
     width = _check_count("width", width, 1)
     pieces = _check_count("pieces", pieces, 2)
     return Node("maxout", nodes, width, _check_name(name), pieces=pieces)
+
+
+def layer_norm(x: Node, epsilon: float = 1e-5, name: str | None = None) -> Node:
+    """Layer normalisation: each row of `x` with mean 0 and variance 1, then scaled and shifted.
+
+    With the mean m and the variance v of a row over its columns, column j becomes
+    ``w_j (x_j - m) / sqrt(v + epsilon) + b_j``. The weights w start at 1, the biases b at 0. Both
+    are learned, without L2 penalty. No row depends on another row. (Ba et al., 2016, "Layer
+    normalization".)
+    """
+    nodes = _check_nodes("layer_norm", (x,), 1)
+    numbers = _numbers(OPS["layer_norm"].settings, {"epsilon": epsilon}, "layer_norm")
+    return Node("layer_norm", nodes, x.width, _check_name(name), numbers=numbers)
 
 
 def _same_width(function: str, nodes: tuple[Node, ...]) -> int:

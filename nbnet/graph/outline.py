@@ -41,7 +41,7 @@ class Outline:
         self._forward_plans: dict[tuple[np.dtype, int, bool, bool], tuple[Plan, np.ndarray]] = {}
         self._operations = sum(2 * math.prod(p.shape) for p in self.parameters if len(p.shape) == 2)
         # Whether one row can be predicted by parameters in the natural layout.
-        self._natural = all(node.op == "dense" or not OPS[node.op].owns for node in order)
+        self._natural = all(OPS[node.op].natural or not OPS[node.op].owns for node in order)
 
     def plan(self, dtype: Any, rows: int, **options: Any) -> Plan:
         """A plan for this many rows, see `make_plan`."""
@@ -64,18 +64,23 @@ class Outline:
         """Initial parameters (P,), uniform in +-sqrt(gain / (fan_in + fan_out)).
 
         Drawn in double precision, one parameter after the other: scikit-learn's order. (Glorot
-        and Bengio, 2010, equation 16; fan_out counts units, not pieces.)
+        and Bengio, 2010, equation 16; fan_out counts units, not pieces.) Where a selu activation
+        follows, weights are normal with variance 1 / fan_in, and biases 0. The weights of a
+        layer_norm node are 1, its biases 0.
         """
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
         rng = check_random_state(random_state)
         params = np.empty(self.n_params, dtype=dtype)
         for parameter in self.parameters:
-            if parameter.initial is None:
-                drawn = rng.uniform(-parameter.bound, parameter.bound, parameter.shape)
-                params[parameter.place] = drawn.ravel()
-            else:
+            if parameter.initial is not None:
                 params[parameter.place] = parameter.initial
+                continue
+            if parameter.deviation is None:
+                drawn = rng.uniform(-parameter.bound, parameter.bound, parameter.shape)
+            else:
+                drawn = rng.normal(0.0, parameter.deviation, parameter.shape)
+            params[parameter.place] = drawn.ravel()
         return params
 
     def views(self, params: np.ndarray) -> list[np.ndarray]:

@@ -74,7 +74,7 @@ class Plan:
     nodes, ops : int64 arrays, columns ``NODE_COLUMNS`` and ``OP_COLUMNS``
     numbers : (ops, NUMBERS) float64
     general : None or 1
-        What kernels get for the argument of that name: None if all ops are plain.
+        What kernels get for the argument of that name: None if all ops and activations are plain.
     tasks : int64 array, columns ``TASK_COLUMNS``
     costs : (tasks,) float64
         About how long each takes, in arbitrary units.
@@ -149,6 +149,11 @@ class Plan:
             variable.panels, -1, self.lanes
         )
         return panels[:, :rows].swapaxes(0, 1).reshape(rows, -1)[:, : variable.width].copy()
+
+
+def _is_plain(step: Instruction) -> bool:
+    activation = step.activation
+    return OPS[step.op].plain and (activation is None or ACTIVATIONS[activation].plain)
 
 
 def _table(rows: list[Any], columns: tuple[str, ...]) -> np.ndarray:
@@ -264,6 +269,15 @@ class _Draft:
                 dense = self._dense(inputs, panels * self.lanes)
                 self._instructions.append(Instruction(dense, inputs, pieces, parameters=parameters))
                 inputs, parameters = [pieces], ()
+            # A node that is asked for has a value and a gradient of its own, whatever it is for.
+            numbers = (0.0,) if silent else tuple(node.numbers.values())
+            if op == "layer_norm":
+                below = any(self._variables[i].depends for i in inputs)
+                normal = self._variable(f"{name}.normal", node.width, depends=below)
+                self._instructions.append(
+                    Instruction("standardize", inputs, normal, numbers=numbers)
+                )
+                inputs, numbers = [normal], ()
             out = self._variable(name, node.width, kept=kept, depends=depends)
             self._index[id(node)] = out
             if op == "input":
@@ -282,8 +296,7 @@ class _Draft:
                     inputs,
                     out,
                     activation=node.activation,
-                    # A node that is asked for has a value and a gradient of its own.
-                    numbers=(0.0,) if silent else tuple(node.numbers.values()),
+                    numbers=numbers,
                     pieces=node.pieces,
                     parameters=parameters,
                 )
@@ -424,7 +437,7 @@ class _Draft:
             ),
             ops=_table(rows, OP_COLUMNS),
             numbers=numbers,
-            general=None if all(OPS[step.op].plain for step in self._instructions) else 1,
+            general=None if all(map(_is_plain, self._instructions)) else 1,
             tasks=tasks,
             costs=costs,
             parameters=self.parameters,
