@@ -606,7 +606,7 @@ class TestOptuna:
             model = classifier(
                 learning_rate_init=rate, max_iter=40, early_stopping=True, n_iter_no_change=40
             )
-            model.set_callbacks(OptunaPruning(trial), curves[-1]).fit(X, LABELS)
+            model.set_callbacks(curves[-1], OptunaPruning(trial)).fit(X, LABELS)
             return model.best_validation_score_
 
         study = optuna.create_study(
