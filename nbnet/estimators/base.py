@@ -32,6 +32,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from nbnet import graph
+from nbnet.estimators.callbacks_support import TellsCallbacks, with_callbacks
 from nbnet.estimators.data import check_sample_weight, refuse_text_and_times, sums_to_a_number
 from nbnet.estimators.parameters import HIDDEN_UNITS, MatrixLike, Parameter
 from nbnet.estimators.pickles import restored, stamped
@@ -46,7 +47,8 @@ from nbnet.kernels.ops import OPS
 from nbnet.kernels.optimizers import OPTIMIZERS
 from nbnet.training.lbfgs import train_by_lbfgs
 from nbnet.training.loop import open_session, split_rows, train_by_epochs
-from nbnet.training.monitor import HeldOut, Listener, Monitor, print_epoch
+from nbnet.training.monitor import HeldOut, Listener, Monitor
+from nbnet.training.progress import shown
 from nbnet.training.recipe import Problem, Recipe
 from nbnet.training.schedules import SCHEDULES, schedule_of
 from nbnet.training.state import Ending, FitState
@@ -225,7 +227,7 @@ def _check_single_updates(model: BaseMLP) -> None:
         )
 
 
-class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What the classifier and the regressor share: everything but targets and predictions."""
 
     _parameters: Mapping[str, Parameter]
@@ -285,6 +287,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self._fit(X, y, sample_weight, incremental=False)
         return self
 
+    @with_callbacks
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> None:
         if incremental:
             self._check_endless()
@@ -292,6 +295,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._warn_of_what_has_no_effect()
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y, sample_weight = self._check_data(X, y, sample_weight, first)
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        data = {"X": X, "y": y, "metadata": metadata}  # for callbacks
         targets = self._targets(y, first, incremental)
         y = targets.encode(y, X.dtype)
 
@@ -303,8 +308,11 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             params = self._packed(network).astype(X.dtype, copy=False)
         problem = Problem(network, X, y, sample_weight, targets.loss, targets.numbers)
         train = self._train_by_lbfgs if self.solver == "lbfgs" else self._train_by_epochs
-        state, ending = train(problem, targets, params, random_state, first, incremental)
-        self._publish(problem, targets, state)
+        recipe, state, ending = train(
+            problem, targets, params, random_state, first, incremental, data
+        )
+        self._publish(problem, targets, recipe, state)
+        self._end_callbacks(data)
         if ending.warning is not None and not (incremental and ending.reason == "max_iter"):
             warn(ending.warning)
 
@@ -358,7 +366,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         random_state: np.random.RandomState,
         first: bool,
         incremental: bool,
-    ) -> tuple[FitState, Ending]:
+        data: Mapping[str, Any],
+    ) -> tuple[Recipe, FitState, Ending]:
         rows, held_out = np.arange(len(problem.y), dtype=np.int64), None
         if self.early_stopping:
             rows, held_out = self._split(problem, targets, random_state)
@@ -374,8 +383,54 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         watched = None
         if held_out is not None:
             watched = HeldOut.of(problem, held_out, recipe.metric, targets.estimates)
-        monitor = Monitor(recipe, watched, self._listeners())
-        ending = train_by_epochs(open_session(problem, recipe, state), recipe, state, monitor)
+        with self._listeners(problem, targets, recipe, incremental, data) as listeners:
+            monitor = Monitor(recipe, watched, listeners)
+            ending = train_by_epochs(open_session(problem, recipe, state), recipe, state, monitor)
+        return recipe, state, ending
+
+    def _train_by_lbfgs(
+        self,
+        problem: Problem,
+        targets: Targets,
+        params: np.ndarray,
+        random_state: np.random.RandomState,
+        first: bool,
+        incremental: bool,
+        data: Mapping[str, Any],
+    ) -> tuple[Recipe, FitState, Ending]:
+        # In float64 whatever X is: in float32 the line search cannot tell losses apart.
+        def double(array: Any) -> Any:
+            return None if array is None else array.astype(np.float64, copy=False)
+
+        state = FitState(double(params), np.empty(0, dtype=np.int64), random_state)
+        state.t = 0 if first else getattr(self, "t_", 0)
+        in_double = replace(
+            problem,
+            X=double(problem.X),
+            y=double(problem.y),
+            sample_weight=double(problem.sample_weight),
+        )
+        recipe = self._recipe(targets.metric)
+        with self._listeners(problem, targets, recipe, incremental, data) as listeners:
+            ending = train_by_lbfgs(in_double, recipe, state, listeners)
+        return recipe, state, ending
+
+    def _publish(self, problem: Problem, targets: Targets, recipe: Recipe, state: FitState) -> None:
+        network = problem.network
+        params = state.outcome.astype(problem.X.dtype, copy=False)
+        self.coefs_, self.intercepts_, self._cut_from = cut(network, params)
+        self._built = self.architecture, network
+        self._loss_of_fit, self._numbers_of_fit = targets.loss, dict(targets.numbers)
+        self.loss_ = state.loss
+        self.n_iter_ = state.n_iter
+        self.t_ = state.t
+        self.n_layers_ = len(self.coefs_) + 1
+        self.n_outputs_ = targets.n_outputs
+        self.out_activation_ = LOSSES[targets.loss].link
+        if recipe.solver == "lbfgs":
+            for name in _OF_EPOCHS:
+                self.__dict__.pop(name, None)  # an earlier fit by another solver may have left them
+            return
         self.loss_curve_ = state.loss_curve
         self.learning_rates_ = state.learning_rates
         self.best_loss_ = state.best_loss
@@ -388,49 +443,27 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             # Beside an average, which `coefs_` then are, what it is of.
             "params": None if state.averaged is None else state.params,
         }
-        return state, ending
 
-    def _train_by_lbfgs(
+    @contextmanager
+    def _listeners(
         self,
         problem: Problem,
         targets: Targets,
-        params: np.ndarray,
-        random_state: np.random.RandomState,
-        first: bool,
+        recipe: Recipe,
         incremental: bool,
-    ) -> tuple[FitState, Ending]:
-        # In float64 whatever X is: in float32 the line search cannot tell losses apart.
-        def double(array: Any) -> Any:
-            return None if array is None else array.astype(np.float64, copy=False)
+        data: Mapping[str, Any],
+    ) -> Iterator[list[Listener]]:
+        """Who is told of the epochs inside the block: what `verbose` shows, and the callbacks."""
 
-        state = FitState(double(params), np.empty(0, dtype=np.int64), random_state)
-        state.t = 0 if first else getattr(self, "t_", 0)
-        problem = replace(
-            problem,
-            X=double(problem.X),
-            y=double(problem.y),
-            sample_weight=double(problem.sample_weight),
-        )
-        ending = train_by_lbfgs(problem, self._recipe(targets.metric), state, self._listeners())
-        for name in _OF_EPOCHS:
-            self.__dict__.pop(name, None)  # an earlier fit with another solver may have left them
-        return state, ending
+        def fitted(state: FitState) -> dict[str, Any]:
+            model = copy(self)
+            model._publish(problem, targets, recipe, state)
+            return dict(vars(model))
 
-    def _publish(self, problem: Problem, targets: Targets, state: FitState) -> None:
-        network = problem.network
-        params = state.outcome.astype(problem.X.dtype, copy=False)
-        self.coefs_, self.intercepts_, self._cut_from = cut(network, params)
-        self._built = self.architecture, network
-        self._loss_of_fit, self._numbers_of_fit = targets.loss, dict(targets.numbers)
-        self.loss_ = state.loss
-        self.n_iter_ = state.n_iter
-        self.t_ = state.t
-        self.n_layers_ = len(self.coefs_) + 1
-        self.n_outputs_ = targets.n_outputs
-        self.out_activation_ = LOSSES[targets.loss].link
-
-    def _listeners(self) -> list[Listener]:
-        return [print_epoch] if self.verbose else []
+        task_name = "partial_fit" if incremental else "fit"
+        callbacks = self._begin_callbacks(task_name, recipe.max_iter, data, fitted)
+        with shown(recipe) as listeners:
+            yield [*listeners, *callbacks]
 
     def _recipe(self, metric: str) -> Recipe:
         """The recipe that the parameters describe."""
@@ -458,7 +491,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             early_stopping=bool(self.early_stopping),
             validation_fraction=self.validation_fraction,
             metric=metric,
-            verbose=bool(self.verbose),
+            verbose=int(self.verbose),
         )
 
     def _numbers(self, defaults: Mapping[str, float]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from scipy.optimize import OptimizeResult, minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from nbnet.kernels.threads import one_blas_thread
-from nbnet.training.monitor import Epoch, Listener
+from nbnet.training.monitor import Epoch, Listener, tell_of_beginning
 from nbnet.training.recipe import Problem, Recipe
 from nbnet.training.state import NON_FINITE, Ending, FitState, check_finite
 
@@ -53,24 +53,35 @@ def train_by_lbfgs(
         alpha=recipe.alpha,
         sample_weight=problem.sample_weight,
     )
-    began = perf_counter()
+    began, told = perf_counter(), False
+
+    def evaluated(params: np.ndarray) -> tuple[float, np.ndarray]:
+        """Evaluate loss and gradient; the first evaluation after an iteration begins the next."""
+        nonlocal told
+        if not told:
+            told = True
+            tell_of_beginning(listeners, lambda: deepcopy(state))
+        return objective(params)
 
     def after_iteration(intermediate_result: OptimizeResult) -> None:
-        nonlocal began
+        nonlocal began, told
         state.params = intermediate_result.x.copy()
         state.n_iter += 1
         state.loss = float(intermediate_result.fun)
         seconds = perf_counter() - began
         epoch = Epoch(state.n_iter, state.loss, None, None, seconds, "", lambda: deepcopy(state))
-        asked = [listener(epoch) for listener in listeners]
-        began = perf_counter()
+        try:
+            asked = [listener(epoch) for listener in listeners]
+        except StopIteration as error:  # an error as any other, but SciPy would stop in silence
+            raise RuntimeError("a listener raised StopIteration") from error
+        began, told = perf_counter(), False
         if any(asked):
             raise StopIteration  # which SciPy takes for the wish to stop
 
     try:
         with one_blas_thread():
             result = minimize(
-                objective,
+                evaluated if listeners else objective,
                 state.params,
                 method="L-BFGS-B",
                 jac=True,

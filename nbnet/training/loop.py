@@ -26,6 +26,7 @@ def train_by_epochs(session: Session, recipe: Recipe, state: FitState, monitor: 
     ending = None
     try:
         while ending is None and state.n_iter < recipe.max_iter:
+            monitor.before_epoch(session, state)
             began = perf_counter()
             if recipe.shuffle:
                 state.random_state.shuffle(state.rows)  # the draws of `permutation`, without copies

@@ -2,7 +2,8 @@
 
 After each epoch the `Monitor` measures the score on held-out rows, if there are any, counts epochs
 without improvement, and says whether the fit ends. Then it tells the listeners: functions of an
-`Epoch`. A listener that returns True ends the fit.
+`Epoch`. A listener that returns True ends the fit. One that has a method `before_epoch` is also
+told when an epoch begins.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from nbnet.training.recipe import Problem, Recipe
 from nbnet.training.schedules import learning_rate, schedule_of
 from nbnet.training.state import NON_FINITE, Ending, FitState
 
-__all__ = ["Epoch", "HeldOut", "Listener", "Monitor", "print_epoch"]
+__all__ = ["Epoch", "HeldOut", "Listener", "Monitor", "print_epoch", "tell_of_beginning"]
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,21 @@ class Epoch:
 Listener: TypeAlias = Callable[[Epoch], bool | None]
 
 
-def print_epoch(epoch: Epoch) -> None:
-    """Print a line on an epoch, one on its score, and what the monitor has to say."""
-    print(f"Iteration {epoch.n_iter}, loss = {epoch.loss:.8f}")
+def print_epoch(epoch: Epoch, write: Callable[[str], None] = print) -> None:
+    """Write a line on an epoch, one on its score, and what the monitor has to say."""
+    write(f"Iteration {epoch.n_iter}, loss = {epoch.loss:.8f}")
     if epoch.score is not None:
-        print(f"Validation score: {epoch.score:.6f}")
+        write(f"Validation score: {epoch.score:.6f}")
     if epoch.note:
-        print(epoch.note)
+        write(epoch.note)
+
+
+def tell_of_beginning(listeners: Sequence[Listener], snapshot: Callable[[], FitState]) -> None:
+    """Tell the listeners that want to know it that an epoch begins, from what `snapshot` makes."""
+    for listener in listeners:
+        before_epoch = getattr(listener, "before_epoch", None)
+        if before_epoch is not None:
+            before_epoch(snapshot)
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,10 @@ class Monitor:
         self.recipe = recipe
         self.held_out = held_out
         self.listeners = listeners
+
+    def before_epoch(self, session: Session, state: FitState) -> None:
+        """Tell the listeners that an epoch begins."""
+        tell_of_beginning(self.listeners, lambda: state.snapshot(session))
 
     def after_epoch(self, session: Session, state: FitState, seconds: float) -> Ending | None:
         """Watch the epoch that `state` has just recorded.

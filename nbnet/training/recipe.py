@@ -86,8 +86,8 @@ class Recipe:
         The share of rows that early stopping holds out.
     metric : str
         A name in `METRICS`: that score.
-    verbose : bool
-        Whether to print a line an epoch.
+    verbose : int
+        0 reports nothing, 1 the progress of the fit, 2 and more each epoch.
     """
 
     solver: str = "adam"
@@ -109,4 +109,4 @@ class Recipe:
     early_stopping: bool = False
     validation_fraction: float = 0.1
     metric: str = "accuracy"
-    verbose: bool = False
+    verbose: int = 0
