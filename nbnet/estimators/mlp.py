@@ -23,6 +23,7 @@ from nbnet.estimators.base import (
     unchanged_on_error,
     validated,
 )
+from nbnet.estimators.class_weight import weigh_classes
 from nbnet.estimators.parameters import (
     CLASSIFIER_PARAMETERS,
     REGRESSOR_PARAMETERS,
@@ -35,7 +36,7 @@ from nbnet.estimators.parameters import (
     declared,
     store,
 )
-from nbnet.estimators.targets import REGRESSION_LOSSES, ClassTargets, RegressionTargets
+from nbnet.estimators.targets import REGRESSION_LOSSES, ClassTargets, RegressionTargets, Targets
 from nbnet.kernels.losses import LOSSES
 from nbnet.training.schedules import ScheduleName
 
@@ -130,10 +131,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tol: float = 1e-4,
         verbose: bool | int = False,
         warm_start: bool = False,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         early_stopping: bool = False,
+        restore_best: bool = False,
         validation_fraction: float = 0.1,
+        scoring: str | Callable[..., float] | None = None,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
@@ -155,6 +159,32 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.classes_ = targets.classes
         self._labels = {"kind": targets.kind, "sparse": targets.sparse}
         return targets
+
+    def _weigh(
+        self,
+        targets: Targets,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        incremental: bool,
+    ) -> np.ndarray | None:
+        if self.class_weight is None:
+            return sample_weight
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not supported by partial_fit, which does not see all "
+                "rows. Compute the weights from all of y, or from a large enough sample of it, and "
+                "pass them as a dict: weights = sklearn.utils.class_weight.compute_class_weight("
+                "'balanced', classes=classes, y=y), class_weight=dict(zip(classes, weights))."
+            )
+        assert isinstance(targets, ClassTargets)
+        if targets.multilabel:
+            raise ValueError(
+                f"class_weight={self.class_weight!r} needs one label per row. With several, a row "
+                "has one weight for the losses of all its labels, so a class of one label cannot "
+                "be weighed alone. Pass sample_weight instead."
+            )
+        codes = y[:, 0].astype(np.intp)
+        return weigh_classes(self.class_weight, targets.classes, codes, sample_weight, y.dtype)
 
     def _kind_of_labels(self) -> dict[str, Any]:
         """What `ClassTargets` has to know beside the classes."""
@@ -360,7 +390,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         early_stopping: bool = False,
+        restore_best: bool = False,
         validation_fraction: float = 0.1,
+        scoring: str | Callable[..., float] | None = None,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,

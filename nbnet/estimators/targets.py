@@ -53,6 +53,9 @@ class Targets(Protocol):
     def n_outputs(self) -> int:
         """T, or the number of classes where there are more than two."""
 
+    def check_kind(self, y: Any) -> None:
+        """Raise a ValueError if y, to validate on, is not of the kind that is learned."""
+
     def encode(self, y: Any, dtype: Any) -> np.ndarray:
         """Targets (N, T) as numbers, or a ValueError if the loss does not admit them."""
 
@@ -151,6 +154,19 @@ class ClassTargets:
         if (kind == "multilabel-indicator") != self.multilabel:
             raise ValueError(f"y is {kind}, but in the previous call it was {self.kind}.")
 
+    def check_kind(self, y: Any) -> None:
+        """Raise a ValueError if y has a label that is not known, or another kind of labels."""
+        kind = self.kind_of(y)
+        if (kind == "multilabel-indicator") != self.multilabel:
+            raise ValueError(f"it is {kind}, but y is {self.kind}.")
+        unseen = sorted(set(unique_labels(y).tolist()) - set(self.classes.tolist()), key=str)
+        if unseen:
+            what = "columns" if self.multilabel else "labels"
+            raise ValueError(
+                f"it has the {what} {unseen}, which y does not have; those of y are "
+                f"{self.classes.tolist()}."
+            )
+
     def encode(self, y: Any, dtype: Any) -> np.ndarray:
         """Codes (N, 1) of the labels, or the matrix (N, T) as 0 and 1."""
         if not self.multilabel:  # codes, not n_classes columns: these would outgrow X
@@ -232,6 +248,11 @@ class RegressionTargets:
     def read_by(cls, loss: str, n_raw: int) -> RegressionTargets:
         """The targets of a fitted model with so many raw outputs."""
         return cls(LOSSES[loss].n_targets(n_raw), loss)
+
+    def check_kind(self, y: Any) -> None:
+        """Raise a ValueError if y has another number of columns."""
+        if self.columns_of(y) != self.n_outputs:
+            raise ValueError(f"it has {self.columns_of(y)} columns, but y has {self.n_outputs}.")
 
     def encode(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         """The numbers (N, T)."""

@@ -76,9 +76,12 @@ class Recipe:
     validation_fraction : float
         The share of rows that early stopping holds out.
     metric : str
-        A name in `METRICS`: that score.
+        That score: a name in `METRICS`, 'loss', or that of a scorer which `HeldOut` holds.
     verbose : bool
         Whether to print a line an epoch.
+    restore_best : bool
+        Whether the parameters of the best epoch are kept also without early stopping: the one with
+        the highest score if rows are held out, otherwise the one with the smallest loss.
     """
 
     solver: str = "adam"
@@ -97,3 +100,4 @@ class Recipe:
     validation_fraction: float = 0.1
     metric: str = "accuracy"
     verbose: bool = False
+    restore_best: bool = False
