@@ -98,7 +98,8 @@ def check_sample_weight(sample_weight: Any, X: Any, parameter: str = "sample_wei
     try:
         weights: np.ndarray = _check_sample_weight(sample_weight, X, dtype=X.dtype)
     except ValueError as error:
-        raise ValueError(str(error).replace("sample_weight", parameter)) from None
+        told = str(error).replace("sample_weight", parameter)
+        raise ValueError(told if parameter in told else f"{parameter}: {told}") from None
     if weights.min() < 0:
         raise ValueError(f"{parameter} must be non-negative; its smallest is {weights.min():g}.")
     with np.errstate(over="ignore"):
