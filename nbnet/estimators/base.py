@@ -26,6 +26,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils._set_output import _get_output_config
@@ -55,7 +56,7 @@ from nbnet.training.loop import open_session, split_rows, train_by_epochs
 from nbnet.training.monitor import HeldOut, Listener, Monitor, print_epoch
 from nbnet.training.recipe import Problem, Recipe
 from nbnet.training.schedules import SCHEDULES
-from nbnet.training.state import Ending, FitState
+from nbnet.training.state import NON_FINITE, Ending, FitState
 
 __all__ = ["ATTRIBUTES", "BaseMLP", "single_updates", "unchanged_on_error", "validated"]
 
@@ -267,6 +268,21 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """The weights of rows (N,) with encoded targets y (N, T), by the parameters."""
         return sample_weight
 
+    @property
+    def _standardizes(self) -> bool:
+        """Whether targets are learned in units of their own."""
+        return False
+
+    def _standardize(
+        self, targets: Targets, y: np.ndarray, sample_weight: np.ndarray | None, first: bool
+    ) -> Targets:
+        """The targets in their units, from rows to train on (N, T) or from earlier calls."""
+        raise NotImplementedError
+
+    def _hint(self, problem: Problem, targets: Targets, params: np.ndarray | None) -> str:
+        """What to add to a warning: why a fit diverged (no `params`) or may have ended badly."""
+        return ""
+
     def _fitted_loss(self) -> str:
         """The key of LOSSES by which raw outputs are read: `loss` may have been set anew since."""
         raise NotImplementedError
@@ -335,7 +351,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y, sample_weight = self._check_data(X, y, sample_weight, first)
         targets = self._targets(y, first, incremental)
-        encoded = targets.encode(y, X.dtype)
+        # In float64 as long as units are to be found: float32 may not hold y, but y in units.
+        encoded = targets.encode(y, np.float64 if self._standardizes else X.dtype)
         sample_weight = self._weigh(targets, encoded, sample_weight, incremental)
 
         network = self._build(X.shape[1], layers, LOSSES[targets.loss].n_raw(targets.n_outputs))
@@ -345,9 +362,13 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         else:
             params = self._packed(network).astype(X.dtype, copy=False)
         stochastic = self.solver != "lbfgs"
-        rows, held_out = np.arange(len(encoded) if stochastic else 0, dtype=np.int64), None
+        rows, held_out = np.arange(len(encoded), dtype=np.int64), None
         if self.early_stopping and stochastic and not validates:
             rows, held_out = self._split(encoded, sample_weight, targets, random_state)
+        if self._standardizes:
+            weight = None if sample_weight is None else sample_weight[rows]
+            targets = self._standardize(targets, encoded[rows], weight, first)
+            encoded = targets.encode(encoded, X.dtype)
         problem = Problem(network, X, encoded, sample_weight, targets.loss, targets.numbers)
         measured = None
         if validates:
@@ -357,11 +378,25 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         del X, y, encoded  # what is not in the problem need not stay in memory
         self._loss_of_fit = targets.loss  # by which scorers read outputs, too
         train = self._train_by_epochs if stochastic else self._train_by_lbfgs
-        state = FitState(params, rows, random_state, held_out)
-        ending = train(problem, targets, state, measured, first, incremental)
+        state = FitState(params, rows if stochastic else rows[:0], random_state, held_out)
+        try:
+            ending = train(problem, targets, state, measured, first, incremental)
+        except ValueError as error:
+            if str(error) == NON_FINITE:
+                raise ValueError(NON_FINITE + self._hint(problem, targets, None)) from None
+            raise
         self._publish(problem, targets, state)
-        if ending.warning is not None and not (incremental and ending.reason == "max_iter"):
-            warn(ending.warning)
+        warning = ending.warning
+        if incremental and ending.reason == "max_iter":
+            return
+        if ending.reason in ("converged", "max_iter", "diverged"):
+            hint = self._hint(
+                problem, targets, None if ending.reason == "diverged" else state.outcome
+            )
+            if hint:
+                warning = ConvergenceWarning(f"{warning or 'The fit went wrong.'}{hint}")
+        if warning is not None:
+            warn(warning)
 
     def _check_data(
         self, X: Any, y: Any, sample_weight: Any, first: bool
@@ -767,7 +802,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         net : nbnet.graph.Network
-            Its raw outputs are logits, or what the loss makes of them.
+            Its raw outputs are logits, or what the loss makes of them; with `standardize_y` in
+            standard deviations of y from its mean.
         params : ndarray of shape (P,)
             `coefs_` and `intercepts_` as one flat vector, a copy.
         """

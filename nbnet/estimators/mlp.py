@@ -6,6 +6,7 @@ Each adds to what they share, `BaseMLP`, its targets and its predictions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
@@ -36,8 +37,10 @@ from nbnet.estimators.parameters import (
     declared,
     store,
 )
+from nbnet.estimators.scale import hint_at_scale
 from nbnet.estimators.targets import REGRESSION_LOSSES, ClassTargets, RegressionTargets, Targets
 from nbnet.kernels.losses import LOSSES
+from nbnet.training.recipe import Problem
 from nbnet.training.schedules import ScheduleName
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
@@ -307,7 +310,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     REGRESSOR_PARAMETERS,
     attributes=ATTRIBUTES.replace(
         "<out_activation>", "'exp' for ``loss='poisson'``, otherwise 'identity'."
-    ),
+    )
+    + """
+
+    y_mean_, y_scale_ : ndarray of shape (`n_outputs_`,)
+        What `standardize_y` subtracts from the columns of `y`, and divides them by then (1 for a
+        constant column). Absent without it.""",
 )
 class MLPRegressor(RegressorMixin, BaseMLP):
     """Multilayer perceptron regressor, compiled with numba.
@@ -403,6 +411,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         quantile: float = 0.5,
         huber_delta: float = 1.0,
         covariance: CovarianceName = "diagonal",
+        standardize_y: bool = False,
         architecture: Callable[[graph.Node], graph.Node] | None = None,
     ) -> None:
         store(self, locals())
@@ -413,6 +422,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return REGRESSION_LOSSES[self.loss]
 
     def _targets(self, y: Any, first: bool, incremental: bool) -> RegressionTargets:
+        if not self.standardize_y:
+            for name in ("y_mean_", "y_scale_"):  # of an earlier fit
+                self.__dict__.pop(name, None)
         loss = self._loss_key()
         settings = LOSSES[loss].settings
         numbers = {s.name: float(getattr(self, s.name, s.default)) for s in settings}
@@ -420,6 +432,34 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _fitted_loss(self) -> str:
         return getattr(self, "_loss_of_fit", None) or self._loss_key()
+
+    @property
+    def _standardizes(self) -> bool:
+        return bool(self.standardize_y)
+
+    def _standardize(
+        self, targets: Targets, y: np.ndarray, sample_weight: np.ndarray | None, first: bool
+    ) -> Targets:
+        assert isinstance(targets, RegressionTargets)
+        if first or not hasattr(self, "y_mean_"):
+            targets = targets.standardized(y, sample_weight)
+        else:
+            center, unit = self._units()
+            targets = replace(targets, center=center, unit=unit)
+        self.y_mean_, self.y_scale_ = np.array(targets.center), np.array(targets.unit)
+        return targets
+
+    def _hint(self, problem: Problem, targets: Targets, params: np.ndarray | None) -> str:
+        assert isinstance(targets, RegressionTargets)
+        if self.standardize_y or not targets.has_location:
+            return ""
+        return hint_at_scale(problem, params)
+
+    def _units(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Center and unit of the targets of a fitted model, for `RegressionTargets`."""
+        if not hasattr(self, "y_mean_"):
+            return (), ()
+        return tuple(self.y_mean_.tolist()), tuple(self.y_scale_.tolist())
 
     @single_updates
     @validated
@@ -507,7 +547,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
                 f"this is loss={loss!r}."
             )
         outputs = self._outputs(X)
-        targets = RegressionTargets.read_by(key, outputs.shape[1])
+        targets = RegressionTargets.read_by(key, outputs.shape[1], *self._units())
         y = targets.decode(outputs)
         if return_cov:
             return y, targets.covariance(outputs)

@@ -460,6 +460,19 @@ REGRESSOR_PARAMETERS = _SHARED | _table(
         """,
         needs=("loss", ("gaussian",)),
     ),
+    Parameter(
+        "standardize_y",
+        False,
+        "bool",
+        ["boolean"],
+        """
+        Whether the columns of `y` are learned with mean 0 and variance 1, those of the weighted
+        rows to train on. Predictions, standard deviations and covariances have the units of `y`;
+        `loss_curve_`, `validation_losses_`, `huber_delta` and the raw outputs of `to_network` are
+        in standard deviations. Further calls with `warm_start` and `partial_fit` keep the numbers
+        of the first. Not for 'poisson', whose targets have a zero of their own.
+        """,
+    ),
 )
 
 Estimator = TypeVar("Estimator", bound=type)

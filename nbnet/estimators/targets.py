@@ -12,11 +12,12 @@ one from its parameters and y, or from what an earlier fit has left, and asks it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from scipy import sparse
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from nbnet.kernels.losses import LOSSES
@@ -228,12 +229,17 @@ class RegressionTargets:
         The name that users write for it.
     numbers : dict
         Hyperparameters of the loss, by name.
+    center, unit : tuple of float
+        What is subtracted from each column before it is learned, and what it is then divided by.
+        Empty where y is learned as it is.
     """
 
     n_outputs: int
     loss: str = "half_squared_error"
     loss_name: str = "squared_error"
     numbers: Mapping[str, float] = field(default_factory=dict)
+    center: tuple[float, ...] = ()
+    unit: tuple[float, ...] = ()
 
     metric: ClassVar[str] = "r2"
 
@@ -245,9 +251,50 @@ class RegressionTargets:
         return 1 if y.ndim == 1 else y.shape[1]
 
     @classmethod
-    def read_by(cls, loss: str, n_raw: int) -> RegressionTargets:
+    def read_by(
+        cls, loss: str, n_raw: int, center: tuple[float, ...] = (), unit: tuple[float, ...] = ()
+    ) -> RegressionTargets:
         """The targets of a fitted model with so many raw outputs."""
-        return cls(LOSSES[loss].n_targets(n_raw), loss)
+        return cls(LOSSES[loss].n_targets(n_raw), loss, center=center, unit=unit)
+
+    @property
+    def has_location(self) -> bool:
+        """Whether the loss takes any number as a target, so that y may be moved and scaled."""
+        row = LOSSES[self.loss]
+        anywhere = row.y_low == -np.inf and row.y_high == np.inf
+        return anywhere and row.link in ("identity", "location_and_scale")
+
+    def standardized(self, y: np.ndarray, weight: np.ndarray | None) -> RegressionTargets:
+        """The same targets in units in which the columns of y have mean 0 and variance 1.
+
+        Parameters
+        ----------
+        y : float64 ndarray of shape (N, T)
+            The rows to train on.
+        weight : ndarray of shape (N,) or None
+            Their weights.
+
+        Raises
+        ------
+        ValueError
+            If the loss does not take all numbers, or mean or variance are not finite.
+        """
+        if not self.has_location:
+            row = LOSSES[self.loss]
+            raise ValueError(
+                f"standardize_y=True needs a loss that takes any number as a target; loss="
+                f"{self.loss_name!r} needs {row.y_low:g} <= y <= {row.y_high:g}, and its "
+                f"predictions are {row.link!r} of what the network computes."
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaler = StandardScaler().fit(y, sample_weight=weight)
+        center, unit = scaler.mean_, scaler.scale_  # of a constant column 1
+        if not (np.isfinite(center).all() and np.isfinite(unit).all()):
+            raise ValueError(
+                f"standardize_y=True needs a y whose mean and variance are finite; got {center} "
+                f"and {unit**2}."
+            )
+        return replace(self, center=tuple(center.tolist()), unit=tuple(unit.tolist()))
 
     def check_kind(self, y: Any) -> None:
         """Raise a ValueError if y has another number of columns."""
@@ -265,6 +312,8 @@ class RegressionTargets:
                 f"loss={self.loss_name!r} needs {row.y_low:g} <= y <= {row.y_high:g}; got y from "
                 f"{y.min():g} to {y.max():g}."
             )
+        if self.center:
+            y = (y - np.array(self.center)) / np.array(self.unit)
         with np.errstate(over="ignore"):
             encoded = np.ascontiguousarray(y, dtype=dtype)
         if not np.isfinite(encoded).all():
@@ -281,13 +330,27 @@ class RegressionTargets:
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Predictions (N,) or (N, T)."""
-        return outputs[:, 0] if self.n_outputs == 1 else outputs[:, : self.n_outputs]
+        located = outputs[:, : self.n_outputs]
+        if self.center:
+            located = self._in_units_of_y(located)
+        return located[:, 0] if self.n_outputs == 1 else located
+
+    def _in_units_of_y(self, located: np.ndarray) -> np.ndarray:
+        """Locations (N, T), of rows, as y has them."""
+        y = located * np.array(self.unit) + np.array(self.center)
+        return y.astype(located.dtype, copy=False)
 
     def covariance(self, outputs: np.ndarray) -> np.ndarray:
         """Covariances (N, T, T) from outputs (N, R): locations, scales, and the rest.
 
         The rest is the lower triangle of M, whose diagonal is 1 / scale: ``Sigma^-1 = M^T M``.
         """
+        covariance = self._covariance(outputs)
+        if self.unit:
+            covariance = (covariance * np.outer(self.unit, self.unit)).astype(outputs.dtype)
+        return covariance
+
+    def _covariance(self, outputs: np.ndarray) -> np.ndarray:
         row, n = LOSSES[self.loss], self.n_outputs
         scales, rest = outputs[:, n : 2 * n], outputs[:, 2 * n :]
         if not row.pairs:
