@@ -54,7 +54,12 @@ def test_parameters_are_upstreams_then_ours(Estimator):
         assert ours[name].kind == parameter.kind, name
     of_one = {
         "MLPClassifier": {"loss": "log_loss", "class_weight": None},
-        "MLPRegressor": {"quantile": 0.5, "huber_delta": 1.0, "covariance": "diagonal"},
+        "MLPRegressor": {
+            "quantile": 0.5,
+            "huber_delta": 1.0,
+            "covariance": "diagonal",
+            "standardize_y": False,
+        },
     }
     added = {n: ours[n] for n in ours if n not in theirs}
     assert {n: parameter.default for n, parameter in added.items()} == {

@@ -41,6 +41,7 @@ from nbnet.estimators.data import (
     refuse_text_and_times,
     sums_to_a_number,
 )
+from nbnet.estimators.exchange import to_upstream
 from nbnet.estimators.parameters import HIDDEN_UNITS, MatrixLike, Parameter
 from nbnet.estimators.pickles import restored, stamped
 from nbnet.estimators.scoring import Scorer, scorer_of
@@ -810,6 +811,26 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "coefs_")
         network = self._fitted_network()
         return network, self._packed(network).copy()
+
+    def to_sklearn(self) -> Any:
+        """Make scikit-learn's own estimator of this model: it predicts the same up to rounding.
+
+        Parameters, weights, history and the optimizer's state are copied, so that a warm refit
+        or `partial_fit` goes on. With `standardize_y` the units of y become part of the last
+        layer, and the optimizer begins anew. `nbnet.from_sklearn` is the way back.
+
+        Returns
+        -------
+        model : sklearn.neural_network.MLPClassifier or sklearn.neural_network.MLPRegressor
+
+        Raises
+        ------
+        ValueError
+            If scikit-learn lacks the activation, the loss, the architecture or a value of a
+            parameter. It warns of parameters that only the training had.
+        """
+        check_is_fitted(self, "coefs_")
+        return to_upstream(self, self._fitted_network(), self._fitted_loss())
 
     def _check_features(self, X: Any) -> Any:
         """Validate X, in one dtype and C order, against the fitted model.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn import neural_network as upstream
+from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
@@ -25,6 +26,7 @@ from nbnet.estimators.base import (
     validated,
 )
 from nbnet.estimators.class_weight import weigh_classes
+from nbnet.estimators.exchange import filled_from_upstream
 from nbnet.estimators.parameters import (
     CLASSIFIER_PARAMETERS,
     REGRESSOR_PARAMETERS,
@@ -43,7 +45,7 @@ from nbnet.kernels.losses import LOSSES
 from nbnet.training.recipe import Problem
 from nbnet.training.schedules import ScheduleName
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
 
 
 @declared(
@@ -561,3 +563,39 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         loss = REGRESSION_LOSSES.get(self.loss)  # still unchecked here
         tags.target_tags.positive_only = loss is not None and LOSSES[loss].y_low >= 0
         return tags
+
+
+def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
+    """Make one of our estimators of scikit-learn's: it predicts the same up to rounding.
+
+    Parameters, weights, history and the optimizer's state are copied, so that a warm refit or
+    `partial_fit` goes on. A model that is not fitted gives one that is not. `to_sklearn` of the
+    estimators is the way back.
+
+    Parameters
+    ----------
+    model : sklearn.neural_network.MLPClassifier or sklearn.neural_network.MLPRegressor
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    for theirs, ours in (
+        (upstream.MLPClassifier, MLPClassifier),
+        (upstream.MLPRegressor, MLPRegressor),
+    ):
+        if isinstance(model, theirs):
+            told = model.get_params(deep=False)
+            new = ours(**{name: clone(value, safe=False) for name, value in told.items()})
+            if hasattr(model, "coefs_"):
+                filled_from_upstream(new, model, ours._fitted_network)
+            return new
+    raise TypeError(
+        "from_sklearn needs an MLPClassifier or MLPRegressor of sklearn.neural_network; got "
+        f"{model!r}."
+    )
