@@ -6,12 +6,14 @@ Each adds to what they share, `BaseMLP`, its targets and its predictions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn import neural_network as upstream
+from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
@@ -23,6 +25,8 @@ from nbnet.estimators.base import (
     unchanged_on_error,
     validated,
 )
+from nbnet.estimators.class_weight import weigh_classes
+from nbnet.estimators.exchange import filled_from_upstream
 from nbnet.estimators.parameters import (
     CLASSIFIER_PARAMETERS,
     REGRESSOR_PARAMETERS,
@@ -35,18 +39,21 @@ from nbnet.estimators.parameters import (
     declared,
     store,
 )
+from nbnet.estimators.scale import hint_at_scale
 from nbnet.estimators.targets import (
     LOSSES_WITH_SCALE,
     REGRESSION_LOSSES,
     ClassTargets,
     RegressionTargets,
+    Targets,
 )
 from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.records import Setting
 from nbnet.training.metrics import METRICS
+from nbnet.training.recipe import Problem
 from nbnet.training.schedules import ScheduleName
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
 
 _COVERAGE = Setting("coverage", 0.9, 0.0, 1.0)
 
@@ -141,11 +148,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tol: float = 1e-4,
         verbose: bool | int = False,
         warm_start: bool = False,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         clip_norm: float | None = None,
         early_stopping: bool = False,
+        restore_best: bool = False,
         validation_fraction: float = 0.1,
+        scoring: str | Callable[..., float] | None = None,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
@@ -181,6 +191,32 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """The known classes, with the loss that the parameters name."""
         kind = self._kind_of_labels()
         return ClassTargets(self.classes_, **kind, loss_name=self.loss, settings=self._settings())
+
+    def _weigh(
+        self,
+        targets: Targets,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        incremental: bool,
+    ) -> np.ndarray | None:
+        if self.class_weight is None:
+            return sample_weight
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not supported by partial_fit, which does not see all "
+                "rows. Compute the weights from all of y, or from a large enough sample of it, and "
+                "pass them as a dict: weights = sklearn.utils.class_weight.compute_class_weight("
+                "'balanced', classes=classes, y=y), class_weight=dict(zip(classes, weights))."
+            )
+        assert isinstance(targets, ClassTargets)
+        if targets.multilabel:
+            raise ValueError(
+                f"class_weight={self.class_weight!r} needs one label per row. With several, a row "
+                "has one weight for the losses of all its labels, so a class of one label cannot "
+                "be weighed alone. Pass sample_weight instead."
+            )
+        codes = y[:, 0].astype(np.intp)
+        return weigh_classes(self.class_weight, targets.classes, codes, sample_weight, y.dtype)
 
     def _kind_of_labels(self) -> dict[str, Any]:
         """What `ClassTargets` has to know beside the classes."""
@@ -352,7 +388,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         "<out_activation>",
         "The link from raw outputs to predictions: 'exp', 'logistic', 'identity', or\n"
         "        'location_and_scale' for 'gaussian' and 'laplace'.",
-    ),
+    )
+    + """
+
+    y_mean_, y_scale_ : ndarray of shape (`n_outputs_`,)
+        What `standardize_y` subtracts from the columns of `y`, and divides them by then (1 for a
+        constant column). Absent without it.""",
 )
 class MLPRegressor(RegressorMixin, BaseMLP):
     """Multilayer perceptron regressor, compiled with numba.
@@ -436,7 +477,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         nesterovs_momentum: bool = True,
         clip_norm: float | None = None,
         early_stopping: bool = False,
+        restore_best: bool = False,
         validation_fraction: float = 0.1,
+        scoring: str | Callable[..., float] | None = None,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
@@ -450,6 +493,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         huber_delta: float = 1.0,
         tweedie_power: float = 1.5,
         covariance: CovarianceName = "diagonal",
+        standardize_y: bool = False,
         architecture: Callable[[graph.Node], graph.Node] | None = None,
     ) -> None:
         store(self, locals())
@@ -460,6 +504,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return REGRESSION_LOSSES[self.loss]
 
     def _targets(self, y: Any, first: bool, incremental: bool) -> RegressionTargets:
+        if not self.standardize_y:
+            for name in ("y_mean_", "y_scale_"):  # of an earlier fit
+                self.__dict__.pop(name, None)
         loss = self._loss_key()
         settings = LOSSES[loss].settings
         numbers = {s.name: s.read(getattr(self, s.name, s.default)) for s in settings}
@@ -475,7 +522,35 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if numbers is None:  # an older model, or one whose attributes were set by hand
             settings = LOSSES[key].settings
             numbers = {s.name: s.read(getattr(self, s.name, s.default)) for s in settings}
-        return RegressionTargets.read_by(key, numbers, n_raw)
+        return RegressionTargets.read_by(key, numbers, n_raw, *self._units())
+
+    @property
+    def _standardizes(self) -> bool:
+        return bool(self.standardize_y)
+
+    def _standardize(
+        self, targets: Targets, y: np.ndarray, sample_weight: np.ndarray | None, first: bool
+    ) -> Targets:
+        assert isinstance(targets, RegressionTargets)
+        if first or not hasattr(self, "y_mean_"):
+            targets = targets.standardized(y, sample_weight)
+        else:
+            center, unit = self._units()
+            targets = replace(targets, center=center, unit=unit)
+        self.y_mean_, self.y_scale_ = np.array(targets.center), np.array(targets.unit)
+        return targets
+
+    def _hint(self, problem: Problem, targets: Targets, params: np.ndarray | None) -> str:
+        assert isinstance(targets, RegressionTargets)
+        if self.standardize_y or not targets.has_location:
+            return ""
+        return hint_at_scale(problem, params)
+
+    def _units(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Center and unit of the targets of a fitted model, for `RegressionTargets`."""
+        if not hasattr(self, "y_mean_"):
+            return (), ()
+        return tuple(self.y_mean_.tolist()), tuple(self.y_scale_.tolist())
 
     @single_updates
     @validated
@@ -676,7 +751,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         targets = self._fitted_targets(self.coefs_[-1].shape[1])
         if targets.quantiles is None:
             return float(super().score(X, y, sample_weight))
-        estimates = targets.estimates(self._outputs(X))
+        outputs = self._outputs(X)
+        estimates = targets.decode(outputs).reshape(len(outputs), -1)
         y = np.asarray(y)
         y = y.reshape(len(y), -1)
         weight = None if sample_weight is None else np.asarray(sample_weight)
@@ -688,3 +764,39 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         loss = REGRESSION_LOSSES.get(self.loss)  # still unchecked here
         tags.target_tags.positive_only = loss is not None and LOSSES[loss].y_low >= 0
         return tags
+
+
+def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
+    """Make one of our estimators of scikit-learn's: it predicts the same up to rounding.
+
+    Parameters, weights, history and the optimizer's state are copied, so that a warm refit or
+    `partial_fit` goes on. A model that is not fitted gives one that is not. `to_sklearn` of the
+    estimators is the way back.
+
+    Parameters
+    ----------
+    model : sklearn.neural_network.MLPClassifier or sklearn.neural_network.MLPRegressor
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    for theirs, ours in (
+        (upstream.MLPClassifier, MLPClassifier),
+        (upstream.MLPRegressor, MLPRegressor),
+    ):
+        if isinstance(model, theirs):
+            told = model.get_params(deep=False)
+            new = ours(**{name: clone(value, safe=False) for name, value in told.items()})
+            if hasattr(model, "coefs_"):
+                filled_from_upstream(new, model, ours._fitted_network)
+            return new
+    raise TypeError(
+        "from_sklearn needs an MLPClassifier or MLPRegressor of sklearn.neural_network; got "
+        f"{model!r}."
+    )

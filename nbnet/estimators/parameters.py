@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import sparray, spmatrix
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from nbnet.estimators.scoring import SCORING_NAMES
 from nbnet.estimators.targets import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
@@ -318,7 +319,21 @@ _SHARED = _table(
         ["boolean"],
         """
         Whether to set rows aside and to stop once the score on them no longer improves, instead of
-        the training loss. The weights that scored best are kept. For 'sgd' and 'adam'.
+        the training loss. The weights that scored best are kept. If `fit` is given `X_val`, that
+        is scored and no rows are set aside. For 'sgd' and 'adam'.
+        """,
+        needs=("solver", _STOCHASTIC),
+    ),
+    Parameter(
+        "restore_best",
+        False,
+        "bool",
+        ["boolean"],
+        """
+        Whether to keep the weights of the best epoch instead of the last: the one with the highest
+        validation score if `fit` is given `X_val`, otherwise the one with the smallest training
+        loss. When training stops does not change. `early_stopping` keeps the best weights anyway.
+        With 'lbfgs' it needs `X_val`.
         """,
         needs=("solver", _STOCHASTIC),
     ),
@@ -327,7 +342,21 @@ _SHARED = _table(
         0.1,
         "float",
         [Interval(Real, 0, 1, closed="left")],
-        "The share of rows that `early_stopping` sets aside.",
+        "The share of rows that `early_stopping` sets aside, unless `fit` is given `X_val`.",
+    ),
+    Parameter(
+        "scoring",
+        None,
+        "str, callable or None",
+        [StrOptions(set(SCORING_NAMES)), callable, None],
+        """
+        What the validation score is: the name of one of scikit-learn's scorers, or a function
+        ``scoring(estimator, X, y)`` that returns a number, the higher the better. The estimator is
+        the model of the moment; what it predicts for these rows has been computed already. Sample
+        weights are passed if it has a parameter `sample_weight`. 'loss' is the negative loss of
+        these rows, without penalty. None means the accuracy in classification and R² in regression.
+        """,
+        needs=("early_stopping", (True,)),
     ),
     Parameter(
         "beta_1",
@@ -445,6 +474,18 @@ def _number(name: str, key: str, losses: tuple[str, ...], text: str) -> Paramete
 
 CLASSIFIER_PARAMETERS = _SHARED | _table(
     Parameter(
+        "class_weight",
+        None,
+        "dict, 'balanced' or None",
+        [dict, StrOptions({"balanced"}), None],
+        """
+        Weights of classes by label, 1 for a label that is not named. They are multiplied into
+        `sample_weight`. 'balanced' gives all classes the same sum of weights. Rows that
+        `early_stopping` sets aside have them too, rows given as `X_val` do not. Not for several
+        labels per row, whose losses have one weight together.
+        """,
+    ),
+    Parameter(
         "loss",
         "log_loss",
         _names(tuple(CLASSIFICATION_LOSSES)),
@@ -552,6 +593,19 @@ REGRESSOR_PARAMETERS = _SHARED | _table(
         between columns too.
         """,
         needs=("loss", ("gaussian",)),
+    ),
+    Parameter(
+        "standardize_y",
+        False,
+        "bool",
+        ["boolean"],
+        """
+        Whether the columns of `y` are learned with mean 0 and variance 1, those of the weighted
+        rows to train on. Predictions, standard deviations and covariances have the units of `y`;
+        `loss_curve_`, `validation_losses_`, `huber_delta` and the raw outputs of `to_network` are
+        in standard deviations. Further calls with `warm_start` and `partial_fit` keep the numbers
+        of the first. Not for 'poisson', whose targets have a zero of their own.
+        """,
     ),
 )
 

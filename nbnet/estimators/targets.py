@@ -12,11 +12,12 @@ one from its parameters and y, or from what an earlier fit has left, and asks it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from scipy import sparse, stats
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from nbnet.kernels.losses import LOSSES
@@ -61,6 +62,9 @@ class Targets(Protocol):
     @property
     def n_raw(self) -> int:
         """R, the number of raw outputs."""
+
+    def check_kind(self, y: Any) -> None:
+        """Raise a ValueError if y, to validate on, is not of the kind that is learned."""
 
     def encode(self, y: Any, dtype: Any) -> np.ndarray:
         """Targets (N, T) as numbers, or a ValueError if the loss does not admit them."""
@@ -175,6 +179,19 @@ class ClassTargets:
         if (kind == "multilabel-indicator") != self.multilabel:
             raise ValueError(f"y is {kind}, but in the previous call it was {self.kind}.")
 
+    def check_kind(self, y: Any) -> None:
+        """Raise a ValueError if y has a label that is not known, or another kind of labels."""
+        kind = self.kind_of(y)
+        if (kind == "multilabel-indicator") != self.multilabel:
+            raise ValueError(f"it is {kind}, but y is {self.kind}.")
+        unseen = sorted(set(unique_labels(y).tolist()) - set(self.classes.tolist()), key=str)
+        if unseen:
+            what = "columns" if self.multilabel else "labels"
+            raise ValueError(
+                f"it has the {what} {unseen}, which y does not have; those of y are "
+                f"{self.classes.tolist()}."
+            )
+
     def encode(self, y: Any, dtype: Any) -> np.ndarray:
         """Codes (N, 1) of the labels, or the matrix (N, T) as 0 and 1."""
         if not self.multilabel:  # codes, not n_classes columns: these would outgrow X
@@ -236,12 +253,17 @@ class RegressionTargets:
         The name that users write for it.
     numbers : dict
         Hyperparameters of the loss, by name: floats, or a tuple of them.
+    center, unit : tuple of float
+        What is subtracted from each column before it is learned, and what it is then divided by.
+        Empty where y is learned as it is.
     """
 
     n_outputs: int
     loss: str = "half_squared_error"
     loss_name: str = "squared_error"
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    center: tuple[float, ...] = ()
+    unit: tuple[float, ...] = ()
 
     @property
     def quantiles(self) -> tuple[float, ...] | None:
@@ -268,11 +290,63 @@ class RegressionTargets:
         return 1 if y.ndim == 1 else y.shape[1]
 
     @classmethod
-    def read_by(cls, loss: str, numbers: Mapping[str, Any], n_raw: int) -> RegressionTargets:
+    def read_by(
+        cls,
+        loss: str,
+        numbers: Mapping[str, Any],
+        n_raw: int,
+        center: tuple[float, ...] = (),
+        unit: tuple[float, ...] = (),
+    ) -> RegressionTargets:
         """The targets of a fitted model with so many raw outputs."""
         row = LOSSES[loss]
         name = row.regressor or loss
-        return cls(row.n_targets(n_raw, row.levels(numbers)), loss, name, numbers)
+        n_targets = row.n_targets(n_raw, row.levels(numbers))
+        return cls(n_targets, loss, name, numbers, center, unit)
+
+    @property
+    def has_location(self) -> bool:
+        """Whether the loss takes any number as a target, so that y may be moved and scaled."""
+        row = LOSSES[self.loss]
+        anywhere = row.y_low == -np.inf and row.y_high == np.inf
+        return anywhere and row.link in ("identity", "location_and_scale")
+
+    def standardized(self, y: np.ndarray, weight: np.ndarray | None) -> RegressionTargets:
+        """The same targets in units in which the columns of y have mean 0 and variance 1.
+
+        Parameters
+        ----------
+        y : float64 ndarray of shape (N, T)
+            The rows to train on.
+        weight : ndarray of shape (N,) or None
+            Their weights.
+
+        Raises
+        ------
+        ValueError
+            If the loss does not take all numbers, or mean or variance are not finite.
+        """
+        if not self.has_location:
+            row = LOSSES[self.loss]
+            raise ValueError(
+                f"standardize_y=True needs a loss that takes any number as a target; loss="
+                f"{self.loss_name!r} needs {row.y_low:g} <= y <= {row.y_high:g}, and its "
+                f"predictions are {row.link!r} of what the network computes."
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaler = StandardScaler().fit(y, sample_weight=weight)
+        center, unit = scaler.mean_, scaler.scale_  # of a constant column 1
+        if not (np.isfinite(center).all() and np.isfinite(unit).all()):
+            raise ValueError(
+                f"standardize_y=True needs a y whose mean and variance are finite; got {center} "
+                f"and {unit**2}."
+            )
+        return replace(self, center=tuple(center.tolist()), unit=tuple(unit.tolist()))
+
+    def check_kind(self, y: Any) -> None:
+        """Raise a ValueError if y has another number of columns."""
+        if self.columns_of(y) != self.n_outputs:
+            raise ValueError(f"it has {self.columns_of(y)} columns, but y has {self.n_outputs}.")
 
     def encode(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         """The numbers (N, T)."""
@@ -287,6 +361,8 @@ class RegressionTargets:
                 f"loss={self.loss_name!r} needs {row.y_low:g} {least} y <= {row.y_high:g}; got y "
                 f"from {low:g} to {high:g}."
             )
+        if self.center:
+            y = (y - np.array(self.center)) / np.array(self.unit)
         with np.errstate(over="ignore"):
             encoded = np.ascontiguousarray(y, dtype=dtype)
         if not np.isfinite(encoded).all():
@@ -316,17 +392,31 @@ class RegressionTargets:
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Predictions (N,) or (N, T), or of several quantiles (N, Q) or (N, T, Q)."""
         estimates = self.estimates(outputs)
+        n_levels = 1 if self.quantiles is None else len(self.quantiles)
+        if self.center:
+            estimates = self._in_units_of_y(estimates, n_levels)
         if self.quantiles is None:
             return estimates[:, 0] if self.n_outputs == 1 else estimates
         if self.n_outputs == 1:
             return estimates
-        return estimates.reshape(len(outputs), self.n_outputs, len(self.quantiles))
+        return estimates.reshape(len(outputs), self.n_outputs, n_levels)
+
+    def _in_units_of_y(self, located: np.ndarray, n_levels: int = 1) -> np.ndarray:
+        """Locations (N, T), or `n_levels` of each target side by side, as y has them."""
+        unit, center = (np.repeat(numbers, n_levels) for numbers in (self.unit, self.center))
+        return (located * unit + center).astype(located.dtype, copy=False)
 
     def covariance(self, outputs: np.ndarray) -> np.ndarray:
         """Covariances (N, T, T) from outputs (N, R): locations, scales, and the rest.
 
         The rest is the lower triangle of M, whose diagonal is 1 / scale: ``Sigma^-1 = M^T M``.
         """
+        covariance = self._covariance(outputs)
+        if self.unit:
+            covariance = (covariance * np.outer(self.unit, self.unit)).astype(outputs.dtype)
+        return covariance
+
+    def _covariance(self, outputs: np.ndarray) -> np.ndarray:
         row, n = LOSSES[self.loss], self.n_outputs
         scales, rest = outputs[:, n : 2 * n], outputs[:, 2 * n :]
         if not row.pairs:
@@ -349,6 +439,16 @@ class RegressionTargets:
         ValueError
             If the loss learns no such bounds, or the bounds of other coverages alone.
         """
+        bounds = self._interval(outputs, coverage)
+        if self.unit:
+            unit, center = (
+                np.array(numbers)[:, np.newaxis] for numbers in (self.unit, self.center)
+            )
+            bounds = bounds * unit + center
+        return bounds.astype(outputs.dtype, copy=False)
+
+    def _interval(self, outputs: np.ndarray, coverage: float) -> np.ndarray:
+        """The same in the units that are learned."""
         if self.loss == "quantile":
             at = self._levels_around(coverage)
             return self.estimates(outputs).reshape(len(outputs), self.n_outputs, -1)[:, :, at]
@@ -360,10 +460,9 @@ class RegressionTargets:
             )
         locations, scales = outputs[:, :n], outputs[:, n : 2 * n]
         if row.pairs:
-            scales = np.sqrt(np.diagonal(self.covariance(outputs), axis1=1, axis2=2))
+            scales = np.sqrt(np.diagonal(self._covariance(outputs), axis1=1, axis2=2))
         distribution = _DISTRIBUTIONS[row.name](locations.astype(float), scales.astype(float))
-        bounds = np.stack(distribution.interval(coverage), axis=2)
-        return bounds.astype(outputs.dtype, copy=False)
+        return np.stack(distribution.interval(coverage), axis=2)
 
     def _levels_around(self, coverage: float) -> list[int]:
         """Where the two levels lie that leave out the same share below and above."""

@@ -85,9 +85,12 @@ class Recipe:
     validation_fraction : float
         The share of rows that early stopping holds out.
     metric : str
-        A name in `METRICS`: that score.
+        That score: a name in `METRICS`, 'loss', or that of a scorer which `HeldOut` holds.
     verbose : int
         0 reports nothing, 1 the progress of the fit, 2 and more each epoch.
+    restore_best : bool
+        Whether the parameters of the best epoch are kept also without early stopping: the one with
+        the highest score if rows are held out, otherwise the one with the smallest loss.
     """
 
     solver: str = "adam"
@@ -110,3 +113,4 @@ class Recipe:
     validation_fraction: float = 0.1
     metric: str = "accuracy"
     verbose: int = 0
+    restore_best: bool = False

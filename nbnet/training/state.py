@@ -85,13 +85,18 @@ class FitState:
     best_loss : float or None
         The smallest of them; None where validation scores are judged.
     validation_scores : list of float or None
-        The scores of all epochs; None where losses are judged.
+        The scores of all epochs; None where no rows are held out.
     best_validation_score : float or None
         The highest of them.
     no_improvement_count : int
         Epochs in a row without an improvement.
     best_params : ndarray of shape (P,) or None
-        The parameters that scored best; None where losses are judged.
+        The parameters of the best epoch; None where the last are kept.
+    validation_losses : list of float or None
+        The losses of all epochs on the rows held out, without penalty; None where there are none.
+    best_n_iter : int
+        The epoch of this call with the highest validation score, or the smallest loss where no rows
+        are held out; 0 if none was better than those of earlier calls.
     """
 
     params: np.ndarray
@@ -113,6 +118,8 @@ class FitState:
     best_validation_score: float | None = None
     no_improvement_count: int = 0
     best_params: np.ndarray | None = None
+    validation_losses: list[float] | None = None
+    best_n_iter: int = 0
 
     @property
     def outcome(self) -> np.ndarray:
@@ -129,6 +136,13 @@ class FitState:
         self.loss_curve.append(loss)
         self.learning_rates.append(learning_rate)
         self.step = step
+
+    def expect_scores(self) -> None:
+        """Begin lists of scores and losses of rows held out, if there are none yet."""
+        if self.validation_scores is None or self.best_validation_score is None:
+            self.validation_scores, self.best_validation_score = [], -np.inf
+        if self.validation_losses is None:
+            self.validation_losses = []
 
     def take(self, session: Session) -> None:
         """Take parameters and optimizer state out of a session."""
