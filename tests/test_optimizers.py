@@ -159,7 +159,8 @@ def test_a_graph_with_every_op(batch_size):
     b = g.maxout(x, 7, pieces=3, name="b")
     h = g.add(g.multiply(a, b), g.multiply(a, a), b)
     c = g.softplus(g.dense(h, 70, name="c"))
-    output = g.dense(g.concat(h, x, c), 3, name="output")
+    d = g.gelu(g.layer_norm(c, name="d"))
+    output = g.dense(g.concat(h, x, c, d), 3, name="output")
     check(output, 100, 3, batch_size, "adam", {}, tolerance=1e-9)
     check(output, 100, 3, batch_size, "sgd", {}, tolerance=1e-9, sparse=True)
 

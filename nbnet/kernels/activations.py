@@ -31,7 +31,8 @@ a. Both functions work in place on slices. A loop whose input and output may ove
    sum, which would wrap around).
 b. ``derivative_from_value`` says that the derivative is a function of h alone; then h may overwrite
    z, and a layer needs one buffer less.
-c. exp, expm1, log1p, ndtr and tanh are those of `elementary`, which a vectorised loop may contain.
+c. exp, expm1, log1p, ndtr (that is Phi) and tanh are those of `elementary`, which a vectorised loop
+   may contain.
 d. Comparisons are written so that NaN passes through: a NaN is never taken for zero.
 e. Branches under ``general is not None`` are compiled only for networks that are not plain (see
    ``Activation.plain`` and note f. of `ops`).

@@ -3,7 +3,7 @@
 A call into the C library for each number costs 10 to 30 times as much. LLVM instructions are
 emitted by hand for the sake of three things that a loop cannot say: the bits of a number, constants
 of its own precision, and one fused multiplication and addition. Each function works for float32 and
-float64; its Python twin is the function of the same name in NumPy or, of ndtr, in SciPy.
+float64; its Python twin is NumPy's function of the same name, for ndtr one by `math.erfc`.
 
 ==========  ==============================================================  =====================
 function    method                                                          largest error seen
@@ -29,12 +29,12 @@ b. Rounding to the integer n is the addition of 1.5 times a large power of two, 
 """
 
 import math
+from fractions import Fraction
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from scipy import special
 
 from nbnet.kernels.compile.jit import machine_code
 
@@ -314,13 +314,21 @@ _NDTR = {
 }
 
 
+def _ndtr_twin(x):
+    t = -float(x) / math.sqrt(2.0)
+    value = math.erfc(t) / 2.0
+    if 1.0 < t < 30.0:  # in an exponent, what rounding took from t^2 would show
+        value *= math.exp(Fraction(t) ** 2 - Fraction(float(x)) ** 2 / 2)
+    return type(x)(value)
+
+
 def _emit_ndtr(m, x):
     most, k, far, near = _NDTR[m.single]
     a = m.absolute(x)
     a = m.where(a, ">", most, most, a)
     square = m.mul(a, a)
     middle = m.fma(x, m.polynomial(square, near), 0.5)
-    lost = m.fma(a, a, m.sub(0.0, square))  # what rounding took from a^2
+    lost = m.fma(a, a, m.sub(0.0, square))  # that is a^2 - square, which an exponent would show
     inverse = m.div(1.0, m.add(a, k))
     ratio = m.mul(m.polynomial(m.fma(-2.0 * k, inverse, 1.0), far), inverse)
     ratio = m.fma(ratio, m.mul(lost, -0.5), ratio)
@@ -347,5 +355,5 @@ exp = _elementary(_emit_exp, np.exp)
 expm1 = _elementary(_emit_expm1, np.expm1)
 log = _elementary(_emit_log, np.log)
 log1p = _elementary(_emit_log1p, np.log1p)
-ndtr = _elementary(_emit_ndtr, special.ndtr)
+ndtr = _elementary(_emit_ndtr, _ndtr_twin)
 tanh = _elementary(_emit_tanh, np.tanh)
