@@ -613,19 +613,21 @@ def _negative_binomial(z, y, rows, value):
             spread *= softplus / t if s < 0.0 else s + softplus  # r log(1 + exp(s))
             cost = spread + n * (softplus + (-mean if s < 0.0 else log_dispersion))
 
-            held = -30.0 if log_dispersion < -30.0 else log_dispersion
+            held = -60.0 if log_dispersion < -60.0 else log_dispersion
             r = exp(-held)
             x = n + r
+            x = 1.0 if x == 0.0 else x  # not looked at
             low_r, low_x = r < 8.0, x < 8.0
             w = r * (r + 7.0)
             ratio = (r + 7.0) * (w + 6.0) * (w + 10.0) * (w + 12.0) if low_r else 1.0
             w = x * (x + 7.0)
             ratio /= w * (w + 6.0) * (w + 10.0) * (w + 12.0) if low_x else 1.0
             high_r, high_x = r + 8.0 if low_r else r, x + 8.0 if low_x else x
-            d = n + (8.0 if low_x else 0.0) - (8.0 if low_r else 0.0)
-            gammas = (high_r - 0.5) * log1p(d / high_r) + d * log(high_x) - d
-            gammas += _stirling(high_x) - _stirling(high_r)
-            gammas += log(ratio if n > 0.0 else 1.0) + held * (n - (1.0 if low_r else 0.0))
+            d = n + (8.0 if low_x else 0.0) - (8.0 if low_r else 0.0)  # high_x - high_r
+            growth = log1p(d / high_r)
+            gammas = (high_r - 0.5) * growth - d + _stirling(high_x) - _stirling(high_r)
+            gammas += d * log(high_x) + (n - 1.0) * held if low_r else n * growth
+            gammas += log(ratio if n > 0.0 else 1.0)
             cost -= gammas if n > 0.0 else 0.0  # log(Gamma(y + r) / Gamma(r)) - y log r
 
             x = n + 1.0
@@ -644,7 +646,7 @@ def _negative_binomial(z, y, rows, value):
             spread = scale * (log1p(t) / t if s < 0.0 else s + log1p(t))
             of_mean = (scale - n * (1.0 if s < 0.0 else t)) / (1.0 + t)
 
-            r = exp(30.0 if log_dispersion < -30.0 else -log_dispersion)
+            r = exp(60.0 if log_dispersion < -60.0 else -log_dispersion)
             x = n + r
             x = 1.0 if x == 0.0 else x
             low_r, low_x = r < 8.0, x < 8.0
