@@ -250,7 +250,8 @@ def test_a_laplace_interval_is_that_of_scipy():
 
 def test_an_interval_of_counts_leaves_out_no_more_than_it_may():
     counts = np.random.default_rng(0).negative_binomial(2, 0.2, (120, 2))
-    model = regressor("negative_binomial", max_iter=300).fit(X, counts)
+    model = regressor("negative_binomial", max_iter=300, solver="lbfgs", alpha=1.0)
+    model.fit(X, counts)
     mean, std = model.predict(X, return_std=True)
     low, high = np.moveaxis(model.predict_interval(X, 0.8), -1, 0)
     size = mean**2 / (std**2 - mean)
