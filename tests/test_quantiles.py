@@ -202,6 +202,14 @@ def test_score_is_the_mean_of_the_levels(y, weight):
     assert one.score(X, y, weight) == r2_score(y, one.predict(X), sample_weight=weight)
 
 
+def test_scores_of_targets_that_do_not_fit():
+    model = regressor(quantile=LEVELS).fit(X, Y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.score(X, Y[1:])
+    with pytest.raises(ValueError, match="y has 1 columns; the model predicts 2"):
+        model.score(X, Y[:, 0])
+
+
 @pytest.mark.parametrize("weight", [None, np.linspace(0.1, 3.0, 120)])
 def test_early_stopping_judges_by_it(weight):
     model = regressor(quantile=LEVELS, early_stopping=True, max_iter=30, learning_rate_init=0.01)

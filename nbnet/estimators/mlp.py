@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from nbnet import graph
 from nbnet.estimators.base import (
@@ -572,7 +572,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return float(super().score(X, y, sample_weight))
         estimates = targets.estimates(self._outputs(X))
         y = np.asarray(y)
+        check_consistent_length(estimates, y, sample_weight)
         y = y.reshape(len(y), -1)
+        if y.shape[1] != targets.n_outputs:
+            raise ValueError(f"y has {y.shape[1]} columns; the model predicts {targets.n_outputs}.")
         weight = None if sample_weight is None else np.asarray(sample_weight)
         metric = METRICS[targets.metric]
         return metric.function(estimates, y, weight, quantile=targets.quantiles)

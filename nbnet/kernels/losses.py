@@ -81,7 +81,7 @@ from typing import Any
 import numpy as np
 
 from nbnet.kernels.compile.jit import kernel
-from nbnet.kernels.machine.elementary import exp, log, log1p, tanh
+from nbnet.kernels.machine.elementary import exp, log, log1p
 from nbnet.kernels.machine.moves import run
 from nbnet.kernels.records import Setting
 
@@ -549,7 +549,17 @@ def _softmax_focal(z, y, rows, value, scratch, gamma, tiny):
 
 @kernel
 def _expm1(x):
-    return (exp(x) + 1.0) * tanh(0.5 * x)
+    """e^x - 1 in float64, near 0 by its series, since 1 would take digits from e^x.
+
+    What is the series' part is 0 elsewhere, and the other way round: a choice between two long
+    computations would become a branch, and the loop would not be vectorised.
+    """
+    near = x if abs(x) < 0.35 else 0.0
+    series = 1 / 39916800 + near * (1 / 479001600 + near / 6227020800)
+    series = 1 / 40320 + near * (1 / 362880 + near * (1 / 3628800 + near * series))
+    series = 1 / 120 + near * (1 / 720 + near * (1 / 5040 + near * series))
+    series = 1.0 + near * (1 / 2 + near * (1 / 6 + near * (1 / 24 + near * series)))
+    return near * series + (exp(x - near) - 1.0)
 
 
 @kernel
