@@ -189,6 +189,23 @@ def clipped_linear_gradient(z, y, dtype=np.float64):
     return np.where(inside, -y / p + (1.0 - y) / (1.0 - p), 0.0)
 
 
+def quantile_gap(z, y, quantile):
+    """Levels (R,), and z - y (N, R): with Q levels, the first Q raw outputs are of target 0."""
+    levels = np.tile(quantile, y.shape[1])
+    return levels, z - np.repeat(y, len(levels) // y.shape[1], axis=1)
+
+
+def pinball(z, y, quantile=0.5):
+    """Summed over the levels, of which there may be several, and the targets."""
+    q, d = quantile_gap(z, y, quantile)
+    return np.sum(np.maximum(-q * d, (1.0 - q) * d), axis=1)
+
+
+def pinball_gradient(z, y, quantile=0.5):
+    q, d = quantile_gap(z, y, quantile)
+    return np.select([d < 0.0, d > 0.0], [-q + 0.0 * d, 1.0 - q + 0.0 * d], d)
+
+
 def smoothed_softmax(z, y, label_smoothing=0.0):
     """Cross-entropy with targets 1 - e on the class and e / K more on each of K classes."""
     return -np.sum(smoothed_classes(z, y, label_smoothing) * log_softmax(z, axis=1), axis=1)
@@ -306,12 +323,7 @@ LOSSES = {
         lambda z, y: np.sum(np.exp(z) - y * z + xlogy(y, y) - y, axis=1),
         lambda z, y: np.exp(z) - y,
     ),
-    "quantile": (
-        lambda z, y, quantile=0.5: np.sum(
-            np.maximum(quantile * (y - z), (1.0 - quantile) * (z - y)), axis=1
-        ),
-        lambda z, y, quantile=0.5: np.select([z < y, z > y], [-quantile, 1.0 - quantile], z - y),
-    ),
+    "quantile": (pinball, pinball_gradient),
     "huber": (
         lambda z, y, huber_delta=1.0: np.sum(huber(huber_delta, z - y), axis=1),
         lambda z, y, huber_delta=1.0: np.clip(z - y, -huber_delta, huber_delta),
@@ -390,7 +402,7 @@ LINKS = {
 
 KINKS = {
     "absolute_error": lambda z, y: [z - y],
-    "quantile": lambda z, y, quantile=0.5: [z - y],
+    "quantile": lambda z, y, quantile=0.5: [quantile_gap(z, y, quantile)[1]],
     "huber": lambda z, y, huber_delta=1.0: [z - y - huber_delta, z - y + huber_delta],
     "laplace": lambda z, y: [z[:, : y.shape[1]] - y],
     "clipped_linear_cross_entropy": lambda z, y: [z, z - 1.0],

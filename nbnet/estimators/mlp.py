@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from sklearn import neural_network as upstream
 from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from nbnet import graph
 from nbnet.estimators.base import (
@@ -754,7 +754,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         outputs = self._outputs(X)
         estimates = targets.decode(outputs).reshape(len(outputs), -1)
         y = np.asarray(y)
+        check_consistent_length(estimates, y, sample_weight)
         y = y.reshape(len(y), -1)
+        if y.shape[1] != targets.n_outputs:
+            raise ValueError(f"y has {y.shape[1]} columns; the model predicts {targets.n_outputs}.")
         weight = None if sample_weight is None else np.asarray(sample_weight)
         metric = METRICS[targets.metric]
         return metric.function(estimates, y, weight, quantile=targets.quantiles)

@@ -81,7 +81,7 @@ from typing import Any
 import numpy as np
 
 from nbnet.kernels.compile.jit import kernel
-from nbnet.kernels.machine.elementary import exp, log, log1p, tanh
+from nbnet.kernels.machine.elementary import exp, log, log1p
 from nbnet.kernels.machine.moves import run
 from nbnet.kernels.records import Setting
 
@@ -549,7 +549,17 @@ def _softmax_focal(z, y, rows, value, scratch, gamma, tiny):
 
 @kernel
 def _expm1(x):
-    return (exp(x) + 1.0) * tanh(0.5 * x)
+    """e^x - 1 in float64, near 0 by its series, since 1 would take digits from e^x.
+
+    What is the series' part is 0 elsewhere, and the other way round: a choice between two long
+    computations would become a branch, and the loop would not be vectorised.
+    """
+    near = x if abs(x) < 0.35 else 0.0
+    series = 1 / 39916800 + near * (1 / 479001600 + near / 6227020800)
+    series = 1 / 40320 + near * (1 / 362880 + near * (1 / 3628800 + near * series))
+    series = 1 / 120 + near * (1 / 720 + near * (1 / 5040 + near * series))
+    series = 1.0 + near * (1 / 2 + near * (1 / 6 + near * (1 / 24 + near * series)))
+    return near * series + (exp(x - near) - 1.0)
 
 
 @kernel
@@ -613,19 +623,21 @@ def _negative_binomial(z, y, rows, value):
             spread *= softplus / t if s < 0.0 else s + softplus  # r log(1 + exp(s))
             cost = spread + n * (softplus + (-mean if s < 0.0 else log_dispersion))
 
-            held = -30.0 if log_dispersion < -30.0 else log_dispersion
+            held = -60.0 if log_dispersion < -60.0 else log_dispersion
             r = exp(-held)
             x = n + r
+            x = 1.0 if x == 0.0 else x  # not looked at
             low_r, low_x = r < 8.0, x < 8.0
             w = r * (r + 7.0)
             ratio = (r + 7.0) * (w + 6.0) * (w + 10.0) * (w + 12.0) if low_r else 1.0
             w = x * (x + 7.0)
             ratio /= w * (w + 6.0) * (w + 10.0) * (w + 12.0) if low_x else 1.0
             high_r, high_x = r + 8.0 if low_r else r, x + 8.0 if low_x else x
-            d = n + (8.0 if low_x else 0.0) - (8.0 if low_r else 0.0)
-            gammas = (high_r - 0.5) * log1p(d / high_r) + d * log(high_x) - d
-            gammas += _stirling(high_x) - _stirling(high_r)
-            gammas += log(ratio if n > 0.0 else 1.0) + held * (n - (1.0 if low_r else 0.0))
+            d = n + (8.0 if low_x else 0.0) - (8.0 if low_r else 0.0)  # high_x - high_r
+            growth = log1p(d / high_r)
+            gammas = (high_r - 0.5) * growth - d + _stirling(high_x) - _stirling(high_r)
+            gammas += d * log(high_x) + (n - 1.0) * held if low_r else n * growth
+            gammas += log(ratio if n > 0.0 else 1.0)
             cost -= gammas if n > 0.0 else 0.0  # log(Gamma(y + r) / Gamma(r)) - y log r
 
             x = n + 1.0
@@ -644,7 +656,7 @@ def _negative_binomial(z, y, rows, value):
             spread = scale * (log1p(t) / t if s < 0.0 else s + log1p(t))
             of_mean = (scale - n * (1.0 if s < 0.0 else t)) / (1.0 + t)
 
-            r = exp(30.0 if log_dispersion < -30.0 else -log_dispersion)
+            r = exp(60.0 if log_dispersion < -60.0 else -log_dispersion)
             x = n + r
             x = 1.0 if x == 0.0 else x
             low_r, low_x = r < 8.0, x < 8.0
