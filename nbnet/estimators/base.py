@@ -346,6 +346,11 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     ) -> None:
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
+        if incremental and self.restore_best:
+            raise ValueError(
+                "partial_fit does not support restore_best=True: losses of different parts of the "
+                "data do not tell which weights are the best."
+            )
         layers = self._declared_layers()  # before anything else, what is wrong with the parameters
         validates = _is_given(*validation)
         self._warn_of_what_has_no_effect(validates)
@@ -395,7 +400,9 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 problem, targets, None if ending.reason == "diverged" else state.outcome
             )
             if hint:
-                warning = ConvergenceWarning(f"{warning or 'The fit went wrong.'}{hint}")
+                warning = ConvergenceWarning(
+                    f"{warning or f'Training ended after {state.n_iter} iterations.'}{hint}"
+                )
         if warning is not None:
             warn(warning)
 
