@@ -1,10 +1,12 @@
 """The metric that decides: scikit-learn's scorers and the user's, from outputs in hand."""
 
+import copy
 import pickle
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import sklearn
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import load_iris, make_multilabel_classification
 from sklearn.metrics import (
@@ -173,6 +175,36 @@ def test_a_function_gets_weights_if_it_takes_them_and_data_as_given():
     rows = [np.flatnonzero((row == X).all(axis=1)) for row in seen[0][0]]
     assert all(Y[i[0]] == label for i, label in zip(rows, seen[0][1], strict=True))
     assert all(w in i for i, w in zip(rows, seen[0][2], strict=True))
+
+
+def pickled(model):
+    return pickle.loads(pickle.dumps(model.set_params(scoring=None)))  # a local function
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled])
+def test_a_copy_of_the_model_of_the_moment_stays_what_it_was(copied):
+    kept = []
+
+    def scoring(estimator, X, y):
+        kept.append(copied(estimator))
+        return estimator.score(X, y)
+
+    told = {**SHORT, "early_stopping": True}
+    model = MLPClassifier(**told, scoring=scoring).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    for n, other in enumerate(kept, start=1):
+        assert type(other) is MLPClassifier
+        assert other.score(X_VAL, Y_VAL) == model.validation_scores_[n - 1]
+        part = MLPClassifier(**{**SHORT, "max_iter": n}).fit(X, Y)
+        np.testing.assert_array_equal(other.coefs_[0], part.coefs_[0])
+
+
+def test_metadata_routing_changes_nothing():
+    weight = np.arange(60.0)
+    given = {"X_val": X_VAL, "y_val": Y_VAL, "sample_weight_val": weight}
+    model = MLPClassifier(**SHORT, scoring="balanced_accuracy")
+    scores = clone(model).fit(X, Y, **given).validation_scores_
+    with sklearn.config_context(enable_metadata_routing=True):
+        assert clone(model).fit(X, Y, **given).validation_scores_ == scores
 
 
 def test_multilabel_and_sparse_labels():

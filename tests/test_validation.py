@@ -387,6 +387,9 @@ def test_validation_fraction_beside_them_is_warned_of():
 
 
 def test_partial_fit_takes_none():
+    model = MLPClassifier(restore_best=True)
+    with pytest.raises(ValueError, match="partial_fit does not support restore_best=True"):
+        model.partial_fit(X, Y, classes=np.unique(Y))
     with pytest.raises(TypeError, match="X_val"):
         MLPClassifier().partial_fit(X, Y, classes=np.unique(Y), X_val=X_VAL, y_val=Y_VAL)
 

@@ -423,7 +423,9 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 problem, targets, None if ending.reason == "diverged" else state.outcome
             )
             if hint:
-                warning = ConvergenceWarning(f"{warning or 'The fit went wrong.'}{hint}")
+                warning = ConvergenceWarning(
+                    f"{warning or f'Training ended after {state.n_iter} iterations.'}{hint}"
+                )
         if warning is not None:
             warn(warning)
 
@@ -431,6 +433,11 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """Refuse what needs an end that `partial_fit` does not know."""
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
+        if self.restore_best:
+            raise ValueError(
+                "partial_fit does not support restore_best=True: losses of different parts of the "
+                "data do not tell which weights are the best."
+            )
         for name, given in (
             ("learning_rate", _of_share(self.learning_rate)),
             ("warmup_fraction", self.warmup_fraction > 0),

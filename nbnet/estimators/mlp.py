@@ -91,8 +91,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     -----
     A binary problem is predicted as its second class where the probability is above 0.5. A matrix
     of 0 and 1 as `y` makes a multilabel problem, each column an independent binary one. The
-    validation score of `early_stopping` is the accuracy; only a binary problem is split with its
-    classes in proportion.
+    validation score of `early_stopping` is the accuracy, unless `scoring` names another; only a
+    binary problem is split with its classes in proportion.
 
     A loss that is NaN or infinite ends the fit: with `early_stopping` the best weights are kept
     and a warning is given, otherwise a `ValueError` is raised.
@@ -254,7 +254,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ) -> Self:
         """Go once over the data, from the current weights and optimizer state.
 
-        Absent for ``solver='lbfgs'``; `early_stopping` is refused.
+        Absent for ``solver='lbfgs'``; `early_stopping` and `restore_best` are refused.
 
         Parameters
         ----------
@@ -417,15 +417,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Notes
     -----
-    The validation score of `early_stopping` and that of `score` are R²; for several quantiles, the
-    mean over the levels of scikit-learn's `d2_pinball_score`.
+    The validation score of `early_stopping`, unless `scoring` names another, and that of `score` are
+    R²; for several quantiles, the mean over the levels of scikit-learn's `d2_pinball_score`.
 
     Several quantiles are learned each for itself, and may cross in training. Predictions and
     validation scores are of sorted ones: to sort makes the loss of no row larger.
 
     A loss that is NaN or infinite ends the fit: with `early_stopping` the best weights are kept
     and a warning is given, otherwise a `ValueError` is raised. Targets far from unit scale are the
-    usual cause.
+    usual cause; see `standardize_y`.
 
     With several columns in `y`, `loss_` is the sum over them of the squared error; scikit-learn
     reports the mean, while its gradient is that of the sum.
@@ -559,7 +559,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ) -> Self:
         """Go once over the data, from the current weights and optimizer state.
 
-        Absent for ``solver='lbfgs'``; `early_stopping` is refused.
+        Absent for ``solver='lbfgs'``; `early_stopping` and `restore_best` are refused.
 
         Parameters
         ----------

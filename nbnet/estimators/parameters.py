@@ -333,7 +333,7 @@ _SHARED = _table(
         Whether to keep the weights of the best epoch instead of the last: the one with the highest
         validation score if `fit` is given `X_val`, otherwise the one with the smallest training
         loss. When training stops does not change. `early_stopping` keeps the best weights anyway.
-        With 'lbfgs' it needs `X_val`.
+        With 'lbfgs' it needs `X_val`. `partial_fit` refuses it.
         """,
         needs=("solver", _STOCHASTIC),
     ),

@@ -25,8 +25,9 @@ def hint_at_scale(problem: Problem, params: np.ndarray | None) -> str:
     that of a constant; None if there are no such parameters, as training diverged.
     """
     y = problem.y.astype(np.float64, copy=False)
-    mean, std = y.mean(axis=0), y.std(axis=0)
-    far = (std > 0) & ((np.abs(mean) > LARGE) | (std > LARGE) | (std < SMALL))
+    with np.errstate(over="ignore", invalid="ignore"):  # then it is far, indeed
+        mean, std = y.mean(axis=0), y.std(axis=0)
+    far = ~(std == 0) & (~(np.abs(mean) <= LARGE) | ~(std <= LARGE) | (std < SMALL))
     if not far.any() or (params is not None and not _constant_is_better(problem, params)):
         return ""
     column = int(np.argmax(far))
@@ -44,13 +45,14 @@ def _constant_is_better(problem: Problem, params: np.ndarray) -> bool:
     general = network.plan(y.dtype, 1, sparse=issparse(problem.X)).general
     weight = problem.sample_weight
     readout = Readout(y, weight, network.n_outputs, problem.loss, problem.numbers, general)
-    constants = [y.mean(axis=0), *np.quantile(y, LEVELS, axis=0)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        constants = [y.mean(axis=0), *np.quantile(y, LEVELS, axis=0)]
+        std = y.std(axis=0)
     losses = []
     for constant in constants:
         fixed = np.zeros_like(raw)
         fixed[:, : y.shape[1]] = constant
         if LOSSES[problem.loss].link == "location_and_scale":
-            std = y.std(axis=0)
             fixed[:, y.shape[1] : 2 * y.shape[1]] = np.log(np.where(std > 0, std, 1))
         losses.append(readout.loss(fixed))
-    return not readout.loss(raw) <= min(losses)
+    return not readout.loss(raw) <= np.nanmin(losses)

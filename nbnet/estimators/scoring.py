@@ -42,6 +42,14 @@ class _InHand:
     def intercepts_(self) -> list[np.ndarray]:
         return self._network_in_hand.unpack(self._model_in_hand.outcome)[1]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, or a pickle, is an estimator as `fit` returns it: it outlives the epoch."""
+        of_user: Any = type(self).__bases__[1]
+        state: Any = super().__getstate__()
+        state = {k: v for k, v in state.items() if not k.endswith("_in_hand")}
+        state |= {"coefs_": self.coefs_, "intercepts_": self.intercepts_}
+        return _blank, (of_user,), state
+
     def _fitted_network(self) -> Network:
         return self._network_in_hand
 
@@ -56,6 +64,10 @@ class _InHand:
                 return self._outputs_in_hand
         result: np.ndarray = super()._run(network, X, **what)  # type: ignore[misc]
         return result
+
+
+def _blank(kind: Any) -> Any:
+    return kind.__new__(kind)
 
 
 class Scorer:
