@@ -417,7 +417,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Notes
     -----
-    The validation score of `early_stopping`, unless `scoring` names another, and that of `score` are
+    Unless `scoring` names another, the validation score of `early_stopping` and that of `score` are
     R²; for several quantiles, the mean over the levels of scikit-learn's `d2_pinball_score`.
 
     Several quantiles are learned each for itself, and may cross in training. Predictions and
