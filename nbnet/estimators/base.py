@@ -40,8 +40,8 @@ from nbnet.estimators.warn import warn
 from nbnet.estimators.weights import NOTHING_CUT, cut, initial, packed, uncut
 from nbnet.graph.network import Network
 from nbnet.kernels.activations import ACTIVATIONS
-from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.optimizers import OPTIMIZERS
+from nbnet.kernels.user import CustomActivation, CustomLoss, loss_row
 from nbnet.training.lbfgs import train_by_lbfgs
 from nbnet.training.loop import open_session, split_rows, train_by_epochs
 from nbnet.training.monitor import HeldOut, Listener, Monitor, print_epoch
@@ -72,6 +72,8 @@ _OF_OPTIMIZER = (
 )
 _OF_STATE = ("slots", "step", "slow_downs", "no_improvement_count")
 Method = TypeVar("Method", bound=Callable[..., Any])
+# Activation and width of each hidden layer.
+Layers = tuple[tuple[str | CustomActivation, int], ...]
 
 ATTRIBUTES = """\
     coefs_ : list of ndarray
@@ -122,7 +124,7 @@ ATTRIBUTES = """\
 @lru_cache(maxsize=128)
 def _network(
     n_features: int,
-    layers: tuple[tuple[str, int], ...],
+    layers: Layers,
     n_outputs: int,
     pieces: int,
     negative_slope: float,
@@ -235,8 +237,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """What y means, by the parameters and by what earlier calls have left."""
         raise NotImplementedError
 
-    def _fitted_loss(self) -> str:
-        """The key of LOSSES by which raw outputs are read: `loss` may have been set anew since."""
+    def _fitted_loss(self) -> str | CustomLoss:
+        """The loss by which raw outputs are read: `loss` may have been set anew since."""
         raise NotImplementedError
 
     # Fitting.
@@ -277,7 +279,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         targets = self._targets(y, first, incremental)
         y = targets.encode(y, X.dtype)
 
-        network = self._build(X.shape[1], layers, LOSSES[targets.loss].n_raw(targets.n_outputs))
+        network = self._build(X.shape[1], layers, targets.n_raw)
         random_state = check_random_state(self.random_state)
         if first:
             params = initial(network, targets, random_state, X.dtype)
@@ -389,7 +391,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.t_ = state.t
         self.n_layers_ = len(self.coefs_) + 1
         self.n_outputs_ = targets.n_outputs
-        self.out_activation_ = LOSSES[targets.loss].link
+        self.out_activation_ = loss_row(targets.loss).link
 
     def _listeners(self) -> list[Listener]:
         return [print_epoch] if self.verbose else []
@@ -532,9 +534,9 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _dtype(self) -> Any:
         return np.float32 if self.coefs_[0].dtype == np.float32 else np.float64
 
-    def _layer_activations(self, n_hidden: int) -> list[str]:
-        """One name per hidden layer, from the parameter `activation`."""
-        if isinstance(self.activation, str):
+    def _layer_activations(self, n_hidden: int) -> list[str | CustomActivation]:
+        """One activation per hidden layer, from the parameter `activation`."""
+        if isinstance(self.activation, str | CustomActivation):
             return [self.activation] * n_hidden
         names = list(self.activation)
         if len(names) != n_hidden:
@@ -543,14 +545,14 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "layers; it must be one name, or one per hidden layer."
             )
         for name in names:
-            if name not in HIDDEN_UNITS:
+            if not isinstance(name, CustomActivation) and name not in HIDDEN_UNITS:
                 raise ValueError(
                     f"activation={self.activation!r} holds {name!r}; each entry must be one of "
-                    f"{', '.join(map(repr, HIDDEN_UNITS))}."
+                    f"{', '.join(map(repr, HIDDEN_UNITS))}, or a CustomActivation."
                 )
         return names
 
-    def _declared_layers(self) -> tuple[tuple[str, int], ...]:
+    def _declared_layers(self) -> Layers:
         """Activation and width of each hidden layer, as the parameters say."""
         sizes: Any = self.hidden_layer_sizes
         widths = [sizes] if isinstance(sizes, Integral) else list(sizes)
@@ -563,16 +565,18 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             zip(self._layer_activations(len(widths)), (int(w) for w in widths), strict=True)
         )
 
-    def _fitted_layers(self) -> tuple[tuple[str, int], ...]:
+    def _fitted_layers(self) -> Layers:
         """Activation and width of each hidden layer, the widths read off `coefs_`."""
         widths = [coef.shape[0] for coef in self.coefs_[1:]]
         return tuple(zip(self._layer_activations(len(widths)), widths, strict=True))
 
-    def _build(self, n_features: int, layers: tuple[tuple[str, int], ...], n_raw: int) -> Network:
+    def _build(self, n_features: int, layers: Layers, n_raw: int) -> Network:
         """Build the network of the parameters: `architecture`, or else a stack of `layers`."""
         if self.architecture is not None:
             return _network_around(self.architecture, n_features, n_raw)
         gain = None
+        if not layers and isinstance(self.activation, CustomActivation):
+            gain = float(self.activation.gain)
         if not layers and isinstance(self.activation, str) and self.activation in ACTIVATIONS:
             gain = ACTIVATIONS[self.activation].gain  # sets the scale upstream even here
         return _network(

@@ -37,6 +37,7 @@ from nbnet.estimators.parameters import (
 )
 from nbnet.estimators.targets import REGRESSION_LOSSES, ClassTargets, RegressionTargets
 from nbnet.kernels.losses import LOSSES
+from nbnet.kernels.user import CustomActivation, CustomLoss, loss_row
 from nbnet.training.schedules import ScheduleName
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
@@ -116,7 +117,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] | np.ndarray = (100,),
-        activation: ActivationName | Sequence[ActivationName] = "relu",
+        activation: ActivationName
+        | CustomActivation
+        | Sequence[ActivationName | CustomActivation] = "relu",
         *,
         solver: SolverName = "adam",
         alpha: float = 0.0001,
@@ -141,7 +144,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         max_fun: int = 15000,
         negative_slope: float = 0.01,
         pieces: int = 2,
-        loss: ClassificationLossName = "log_loss",
+        loss: ClassificationLossName | CustomLoss = "log_loss",
         architecture: Callable[[graph.Node], graph.Node] | None = None,
     ) -> None:
         store(self, locals())
@@ -166,7 +169,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _fitted_targets(self) -> ClassTargets:
         return ClassTargets(self.classes_, **self._kind_of_labels())
 
-    def _fitted_loss(self) -> str:
+    def _fitted_loss(self) -> str | CustomLoss:
         loss = getattr(self, "_loss_of_fit", None)
         if loss is None:
             loss = ClassTargets(self.classes_, **self._kind_of_labels(), loss_name=self.loss).loss
@@ -341,9 +344,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def __init__(
         self,
-        loss: RegressionLossName = "squared_error",
+        loss: RegressionLossName | CustomLoss = "squared_error",
         hidden_layer_sizes: int | Sequence[int] | np.ndarray = (100,),
-        activation: ActivationName | Sequence[ActivationName] = "relu",
+        activation: ActivationName
+        | CustomActivation
+        | Sequence[ActivationName | CustomActivation] = "relu",
         *,
         solver: SolverName = "adam",
         alpha: float = 0.0001,
@@ -375,18 +380,26 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ) -> None:
         store(self, locals())
 
-    def _loss_key(self) -> str:
+    def _loss_key(self) -> str | CustomLoss:
+        if isinstance(self.loss, CustomLoss):
+            return self.loss
         if self.loss == "gaussian" and self.covariance == "full":
             return "full_gaussian"
         return REGRESSION_LOSSES[self.loss]
 
     def _targets(self, y: Any, first: bool, incremental: bool) -> RegressionTargets:
         loss = self._loss_key()
-        settings = LOSSES[loss].settings
+        settings = loss_row(loss).settings
         numbers = {s.name: float(getattr(self, s.name, s.default)) for s in settings}
-        return RegressionTargets(RegressionTargets.columns_of(y), loss, self.loss, numbers)
+        targets = RegressionTargets(RegressionTargets.columns_of(y), loss, self.loss, numbers)
+        if self.early_stopping and targets.n_raw < targets.n_outputs:
+            raise ValueError(
+                "early_stopping=True scores by R², which needs a prediction for each column of y; "
+                f"loss={self.loss!r} has {targets.n_raw} for {targets.n_outputs}."
+            )
+        return targets
 
-    def _fitted_loss(self) -> str:
+    def _fitted_loss(self) -> str | CustomLoss:
         return getattr(self, "_loss_of_fit", None) or self._loss_key()
 
     @single_updates
@@ -466,15 +479,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             raise ValueError("At most one of return_std and return_cov may be True; both are.")
         check_is_fitted(self, "coefs_")
         key = self._fitted_loss()
-        row = LOSSES[key]
+        row = loss_row(key)
         if (return_std or return_cov) and row.link != "location_and_scale":
             asked = "return_std" if return_std else "return_cov"
-            (loss,) = (name for name, key in REGRESSION_LOSSES.items() if key == row.name)
+            names = {key: name for name, key in REGRESSION_LOSSES.items()}
             raise ValueError(
                 f"{asked}=True needs a loss that learns a scale, 'gaussian' or 'laplace'; "
-                f"this is loss={loss!r}."
+                f"this is loss={names.get(row.name, key)!r}."
             )
         outputs = self._outputs(X)
+        if isinstance(key, CustomLoss):
+            return RegressionTargets(self.n_outputs_, key).decode(outputs)
         targets = RegressionTargets.read_by(key, outputs.shape[1])
         y = targets.decode(outputs)
         if return_cov:
@@ -486,6 +501,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        loss = REGRESSION_LOSSES.get(self.loss)  # still unchecked here
+        loss = REGRESSION_LOSSES.get(self.loss) if isinstance(self.loss, str) else None
         tags.target_tags.positive_only = loss is not None and LOSSES[loss].y_low >= 0
         return tags

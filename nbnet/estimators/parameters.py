@@ -24,6 +24,7 @@ from nbnet.estimators.targets import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.optimizers import OPTIMIZERS
+from nbnet.kernels.user import CustomActivation, CustomLoss
 from nbnet.training.schedules import SCHEDULES
 
 __all__ = [
@@ -123,12 +124,13 @@ _SHARED = _table(
     Parameter(
         "activation",
         "relu",
-        "str or sequence of str",
-        [StrOptions(set(HIDDEN_UNITS)), "array-like"],
+        "str, CustomActivation or sequence of them",
+        [StrOptions(set(HIDDEN_UNITS)), CustomActivation, "array-like"],
         f"""
         What the hidden units compute from the affine map ``z = h W + b`` of the layer below: one
         name for all hidden layers, or one per hidden layer. Names are
-        {", ".join(map(repr, HIDDEN_UNITS))}.
+        {", ".join(map(repr, HIDDEN_UNITS))}. In the place of a name there may be a
+        `nbnet.CustomActivation`, made of two functions of your own.
 
 {_lines({row.name: f"``{row.formula}``" for row in ACTIVATIONS.values()})}
         - 'maxout': each unit is the largest of its `pieces` affine functions of ``h``
@@ -355,12 +357,13 @@ CLASSIFIER_PARAMETERS = _SHARED | _table(
     Parameter(
         "loss",
         "log_loss",
-        _names(tuple(CLASSIFICATION_LOSSES)),
-        [StrOptions(set(CLASSIFICATION_LOSSES))],
+        f"{_names(tuple(CLASSIFICATION_LOSSES))} or CustomLoss",
+        [StrOptions(set(CLASSIFICATION_LOSSES)), CustomLoss],
         """
         How class probabilities come from raw outputs where there are more than two classes: the
         softmax of one raw output per class, or of one fewer, the first class's being pinned at 0
-        (both are the logistic function for two classes).
+        (both are the logistic function for two classes). Or a `nbnet.CustomLoss`, made of a
+        function of your own.
         """,
     ),
 )
@@ -377,8 +380,8 @@ REGRESSOR_PARAMETERS = _SHARED | _table(
     Parameter(
         "loss",
         "squared_error",
-        "str",
-        [StrOptions(set(REGRESSION_LOSSES))],
+        "str or CustomLoss",
+        [StrOptions(set(REGRESSION_LOSSES)), CustomLoss],
         """
         What is minimised, averaged over the rows and summed over the columns of `y`; ``p`` is the
         prediction.
@@ -394,7 +397,9 @@ REGRESSOR_PARAMETERS = _SHARED | _table(
           both depend on the features (see `covariance`).
         - 'laplace': the same for a Laplace distribution, median and scale.
 
-        With the last two `predict` can return standard deviations too. They take targets of about
+        Or a `nbnet.CustomLoss`, made of a function of your own.
+
+        With 'gaussian' and 'laplace' `predict` can return standard deviations too. They take targets of about
         unit scale best.
         """,
     ),

@@ -20,6 +20,7 @@ from scipy import sparse
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from nbnet.kernels.losses import LOSSES
+from nbnet.kernels.user import CustomLoss, loss_row
 
 __all__ = [
     "CLASSIFICATION_LOSSES",
@@ -42,8 +43,8 @@ class Targets(Protocol):
         """A name in `METRICS`."""
 
     @property
-    def loss(self) -> str:
-        """A name in `LOSSES`."""
+    def loss(self) -> str | CustomLoss:
+        """A name in `LOSSES`, or a loss of the user's."""
 
     @property
     def numbers(self) -> Mapping[str, float]:
@@ -52,6 +53,10 @@ class Targets(Protocol):
     @property
     def n_outputs(self) -> int:
         """T, or the number of classes where there are more than two."""
+
+    @property
+    def n_raw(self) -> int:
+        """R, the raw outputs of the network; a ValueError if the loss is not for such targets."""
 
     def encode(self, y: Any, dtype: Any) -> np.ndarray:
         """Targets (N, T) as numbers, or a ValueError if the loss does not admit them."""
@@ -78,14 +83,14 @@ class ClassTargets:
         As scikit-learn's `type_of_target` says of y; one class is binary.
     sparse : bool
         Whether predictions of several labels are a sparse matrix.
-    loss_name : str
-        A key of `CLASSIFICATION_LOSSES`.
+    loss_name : str or CustomLoss
+        A key of `CLASSIFICATION_LOSSES`, or a loss of the user's.
     """
 
     classes: np.ndarray
     kind: str
     sparse: bool = False
-    loss_name: str = "log_loss"
+    loss_name: str | CustomLoss = "log_loss"
 
     metric: ClassVar[str] = "accuracy"
 
@@ -106,7 +111,7 @@ class ClassTargets:
         return kind
 
     @classmethod
-    def seen_in(cls, y: Any, loss_name: str) -> ClassTargets:
+    def seen_in(cls, y: Any, loss_name: str | CustomLoss) -> ClassTargets:
         """Learn the classes from y."""
         kind = cls.kind_of(y)
         return cls(unique_labels(y), kind, sparse.issparse(y), loss_name)
@@ -117,8 +122,10 @@ class ClassTargets:
         return self.kind == "multilabel-indicator"
 
     @property
-    def loss(self) -> str:
-        """A name in `LOSSES`."""
+    def loss(self) -> str | CustomLoss:
+        """A name in `LOSSES`, or a loss of the user's."""
+        if isinstance(self.loss_name, CustomLoss):
+            return self.loss_name
         multiclass = self.kind == "multiclass"
         return CLASSIFICATION_LOSSES[self.loss_name] if multiclass else "sigmoid_cross_entropy"
 
@@ -132,6 +139,20 @@ class ClassTargets:
         """The number of classes if there are more than two, otherwise 1; labels if multilabel."""
         n_classes = len(self.classes)
         return n_classes if self.multilabel or n_classes > 2 else 1
+
+    @property
+    def n_raw(self) -> int:
+        """R, the raw outputs of the network; a ValueError if the loss is not for such targets."""
+        loss = self.loss
+        if not isinstance(loss, CustomLoss):
+            return loss_row(loss).n_raw(self.n_outputs)
+        fits = not self.multilabel if loss.link == "softmax" else self.kind != "multiclass"
+        if loss.n_raw is not None or loss.link not in ("softmax", "logistic") or not fits:
+            raise ValueError(
+                f"loss={loss!r} of a classifier needs n_raw=None, and link='softmax' for classes "
+                f"or link='logistic' for two classes or for labels; y is {self.kind}."
+            )
+        return len(self.classes) if loss.link == "softmax" else self.n_outputs
 
     def check_known(self, y: Any, all_of_them: bool) -> None:
         """Raise a ValueError if y has a label that is not known or, if asked for, lacks one."""
@@ -175,10 +196,10 @@ class ClassTargets:
             return np.ones_like(outputs)
         return np.hstack([1 - outputs, outputs])
 
-    def log_estimates(self, raw: np.ndarray, loss: str) -> np.ndarray:
+    def log_estimates(self, raw: np.ndarray, loss: str | CustomLoss) -> np.ndarray:
         """Logarithms of the probabilities, exact, from raw outputs (N, R) of a loss."""
-        if LOSSES[loss].link == "softmax":
-            if LOSSES[loss].pinned:
+        if loss_row(loss).link == "softmax":
+            if loss_row(loss).pinned:
                 raw = np.pad(raw, ((0, 0), (1, 0)))
             return _log_softmax(raw)
         if len(self.classes) == 1:
@@ -206,17 +227,17 @@ class RegressionTargets:
     ----------
     n_outputs : int
         T, the number of columns.
-    loss : str
-        A name in `LOSSES`.
-    loss_name : str
-        The name that users write for it.
+    loss : str or CustomLoss
+        A name in `LOSSES`, or a loss of the user's.
+    loss_name : str or CustomLoss
+        What users write for it.
     numbers : dict
         Hyperparameters of the loss, by name.
     """
 
     n_outputs: int
-    loss: str = "half_squared_error"
-    loss_name: str = "squared_error"
+    loss: str | CustomLoss = "half_squared_error"
+    loss_name: str | CustomLoss = "squared_error"
     numbers: Mapping[str, float] = field(default_factory=dict)
 
     metric: ClassVar[str] = "r2"
@@ -229,16 +250,21 @@ class RegressionTargets:
         return 1 if y.ndim == 1 else y.shape[1]
 
     @classmethod
-    def read_by(cls, loss: str, n_raw: int) -> RegressionTargets:
+    def read_by(cls, loss: str | CustomLoss, n_raw: int) -> RegressionTargets:
         """The targets of a fitted model with so many raw outputs."""
-        return cls(LOSSES[loss].n_targets(n_raw), loss)
+        return cls(loss_row(loss).n_targets(n_raw), loss)
+
+    @property
+    def n_raw(self) -> int:
+        """R, the raw outputs of the network."""
+        return loss_row(self.loss).n_raw(self.n_outputs)
 
     def encode(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         """The numbers (N, T)."""
         if y.dtype.kind not in "fiub":
             y = y.astype(np.float64)  # or an error that names what is no number
         y = y.reshape(len(y), -1)
-        row = LOSSES[self.loss]
+        row = loss_row(self.loss)
         if y.min() < row.y_low or y.max() > row.y_high:
             raise ValueError(
                 f"loss={self.loss_name!r} needs {row.y_low:g} <= y <= {row.y_high:g}; got y from "
@@ -255,19 +281,20 @@ class RegressionTargets:
         return None
 
     def estimates(self, outputs: np.ndarray) -> np.ndarray:
-        """Predictions (N, T): the outputs before the scales, where these are learned."""
+        """Predictions (N, T), or fewer: the outputs before others, such as scales."""
         return outputs[:, : self.n_outputs]
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Predictions (N,) or (N, T)."""
-        return outputs[:, 0] if self.n_outputs == 1 else outputs[:, : self.n_outputs]
+        estimates = self.estimates(outputs)
+        return estimates[:, 0] if estimates.shape[1] == 1 else estimates
 
     def covariance(self, outputs: np.ndarray) -> np.ndarray:
         """Covariances (N, T, T) from outputs (N, R): locations, scales, and the rest.
 
         The rest is the lower triangle of M, whose diagonal is 1 / scale: ``Sigma^-1 = M^T M``.
         """
-        row, n = LOSSES[self.loss], self.n_outputs
+        row, n = loss_row(self.loss), self.n_outputs
         scales, rest = outputs[:, n : 2 * n], outputs[:, 2 * n :]
         if not row.pairs:
             variance = scales**2 * (2 if row.name == "laplace" else 1)

@@ -19,6 +19,7 @@ from nbnet.graph.nodes import Node
 from nbnet.graph.outline import Outline, to_engine
 from nbnet.graph.session import ROWS_AT_ONCE, Session
 from nbnet.kernels.entry import BLOCK
+from nbnet.kernels.user import CustomLoss
 
 if TYPE_CHECKING:
     from nbnet.graph.picture.svg import Drawing
@@ -62,7 +63,12 @@ class Network(Outline):
     # --- Outputs
 
     def forward(
-        self, params: Any, X: Any, loss: str | None = None, *, node: Node | str | None = None
+        self,
+        params: Any,
+        X: Any,
+        loss: str | CustomLoss | None = None,
+        *,
+        node: Node | str | None = None,
     ) -> np.ndarray:
         """Raw outputs (N, R) in the dtype of `params`.
 
@@ -70,7 +76,7 @@ class Network(Outline):
         ----------
         params : (P,) array
         X : (N, I) array or CSR
-        loss : str, optional
+        loss : str or CustomLoss, optional
             Apply this loss's inverse link: probabilities for the cross-entropies (a pinned class
             included), the parameters of the output distribution for others.
         node : Node or str, optional
@@ -100,8 +106,8 @@ class Network(Outline):
     # --- Gradients
 
     def objective(
-        self, X: Any, y: Any, *, loss: str, alpha: float = 0.0, sample_weight: Any = None,
-        dtype: Any = np.float64, **numbers: Any,
+        self, X: Any, y: Any, *, loss: str | CustomLoss, alpha: float = 0.0,
+        sample_weight: Any = None, dtype: Any = np.float64, **numbers: Any,
     ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:  # fmt: skip
         """The function from params (P,) to loss and gradient (P,) on fixed data.
 
@@ -118,7 +124,7 @@ class Network(Outline):
         X: Any,
         y: Any,
         *,
-        loss: str = "half_squared_error",
+        loss: str | CustomLoss = "half_squared_error",
         alpha: float = 0.0,
         sample_weight: Any = None,
         **numbers: Any,
@@ -134,8 +140,8 @@ class Network(Outline):
         X : (N, I) array or CSR
         y : (N,) or (N, T) array
             Class indices for ``"softmax_cross_entropy"``.
-        loss : str
-            A key of ``LOSSES``.
+        loss : str or CustomLoss
+            A key of ``LOSSES``, or a loss of your own.
         alpha : float, default=0
         sample_weight : (N,) array, optional
         **numbers : float
@@ -162,7 +168,7 @@ class Network(Outline):
         X: Any,
         y: Any,
         *,
-        loss: str = "half_squared_error",
+        loss: str | CustomLoss = "half_squared_error",
         wrt: Sequence[Node | str],
         sample_weight: Any = None,
         **numbers: Any,
@@ -303,7 +309,7 @@ class Network(Outline):
             rows.append(
                 (
                     names[i],
-                    " ".join([node.activation or node.op, *numbers, *pieces]),
+                    " ".join([node.kind, *numbers, *pieces]),
                     ", ".join(names[place[parent]] for parent in node.inputs),
                     str(node.width),
                     " + ".join(f"{math.prod(p.shape):,}" for p in owned),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from nbnet.graph.arrays import (
     Samples,
     aligned_zeros,
+    check_loss,
     check_targets,
     check_weights,
     frozen,
@@ -16,18 +18,21 @@ from nbnet.graph.arrays import (
     take_numbers,
 )
 from nbnet.graph.nodes import Node
-from nbnet.graph.outline import Outline
-from nbnet.kernels.entry import FINISHED, SMALLEST, apply, train
-from nbnet.kernels.losses import LOSSES
+from nbnet.graph.outline import Outline, to_engine
+from nbnet.kernels.entry import BLOCK, FINISHED, SMALLEST, apply, train
 from nbnet.kernels.machine.vectors import ROWS
 from nbnet.kernels.optimizers import GROUPS, HYPER, OPTIMIZERS, Group
 from nbnet.kernels.records import HEAD, REPORT, STEP_COLUMNS, Setting
+from nbnet.kernels.rows import scratch_for_rows
 from nbnet.kernels.threads import Team
+from nbnet.kernels.user import CustomLoss
 
 __all__ = ["ROWS_AT_ONCE", "Session"]
 
 # Rows whose values and gradients are in memory at once; a larger batch is taken in parts.
 ROWS_AT_ONCE = 2048
+
+FEW = 3  # rows at which a gradient of the user's is checked
 
 _ALPHA = Setting("alpha", 0.0, 0.0, np.inf, closed=True)
 
@@ -44,8 +49,9 @@ class Session:
         Not copied if C-contiguous and of that dtype.
     y : (N,) or (N, T) array
     sample_weight : (N,) array, optional
-    loss : str
-        A key of ``LOSSES``.
+    loss : str or CustomLoss
+        A key of ``LOSSES``, or a loss of the user's, whose gradient is then checked at the first
+        rows.
     optimizer : str or None, default="adam"
         A key of ``OPTIMIZERS``; None if only gradients are wanted.
     batch_size : int, optional
@@ -82,7 +88,7 @@ class Session:
         y: Any,
         sample_weight: Any = None,
         *,
-        loss: str,
+        loss: str | CustomLoss,
         optimizer: str | None = "adam",
         batch_size: int | None = None,
         alpha: float = 0.0,
@@ -93,7 +99,7 @@ class Session:
         checked: bool = False,
         **numbers: Any,
     ):
-        loss_facts = row_of(LOSSES, "loss", loss)
+        loss_facts = check_loss(loss)
         optimizer_facts = None if optimizer is None else row_of(OPTIMIZERS, "optimizer", optimizer)
         n_slots = 0 if optimizer_facts is None else optimizer_facts.slots
         settings: dict[str, float] = {} if optimizer_facts is None else optimizer_facts.settings
@@ -146,6 +152,10 @@ class Session:
                 )
             for slot, into in zip(slots, self._slots, strict=True):
                 plan.pack(slot, into)
+        n_scratch = plan.n_scratch
+        if isinstance(loss, CustomLoss):
+            n_targets = targets.shape[1]  # perhaps more than there are raw outputs
+            n_scratch = max(n_scratch, scratch_for_rows(BLOCK, network.n_outputs, n_targets))
         whole = optimizer is None
         self._stored = aligned_zeros(plan.n_engine if whole or rows < batch_size else 0, dtype)
         self.work = aligned_zeros(plan.n_work, dtype)
@@ -156,6 +166,7 @@ class Session:
             batch=batch_size,
             rows=rows,
             whole=whole,
+            loss_address=self._address_of(loss, params, X, targets),
         )
         rows_of_groups = {**GROUPS, **(groups or {})}
         self._tables = (
@@ -187,12 +198,23 @@ class Session:
         )
         self._room = (
             self.work,
-            aligned_zeros(size * plan.n_scratch, dtype).reshape(size, -1),
+            aligned_zeros(size * n_scratch, dtype).reshape(size, -1),
             np.zeros(plan.rows),
             np.zeros(len(plan.tasks)),
             plan.general,
             None if loss_facts.plain else 1,
         )
+
+    def _address_of(
+        self, loss: str | CustomLoss, params: np.ndarray, X: Any, targets: np.ndarray
+    ) -> int:
+        """Where kernels find the function of a loss of the user's, checked here; 0 for others."""
+        if not isinstance(loss, CustomLoss):
+            return 0
+        self._loss = loss  # the address is good as long as it
+        raw = self._network.run_forward(partial(to_engine, params), X[:FEW], params.dtype, None)
+        loss.check(raw, targets[:FEW])
+        return loss.address(params.dtype)
 
     def epoch(self, order: np.ndarray, steps: Any) -> float:
         """One step for each consecutive slice of `batch_size` rows.
@@ -303,7 +325,7 @@ class Session:
             10.0 * stored.size,
         )  # fmt: skip
 
-    def forward(self, X: Any, loss: str | None = None) -> np.ndarray:
+    def forward(self, X: Any, loss: str | CustomLoss | None = None) -> np.ndarray:
         """`Network.forward` with the current parameters."""
         return self._network.run_forward(
             lambda plan: self.params if plan.natural else self._params, X, self.plan.dtype, loss

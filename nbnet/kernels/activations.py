@@ -37,13 +37,21 @@ from nbnet.kernels.compile.jit import kernel
 from nbnet.kernels.machine.elementary import exp, log1p, tanh
 from nbnet.kernels.records import Setting
 
-__all__ = ["ACTIVATIONS", "Activation", "ActivationName", "activate", "multiply_by_derivative"]
+__all__ = [
+    "ACTIVATIONS",
+    "CUSTOM_ACTIVATION",
+    "Activation",
+    "ActivationName",
+    "activate",
+    "multiply_by_derivative",
+]
 
 ActivationName = Literal[
     "identity", "logistic", "tanh", "relu", "leaky_relu", "abs", "softplus"
 ]  # for type checkers: the keys of ACTIVATIONS
 
 IDENTITY, LOGISTIC, TANH, RELU, LEAKY_RELU, ABS, SOFTPLUS = range(7)
+CUSTOM_ACTIVATION = -1  # of the user's: `ops` calls its functions by their addresses
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ from nbnet.kernels.machine.elementary import exp, log, log1p
 from nbnet.kernels.machine.moves import run
 from nbnet.kernels.records import Setting
 
-__all__ = ["LOSSES", "Loss", "apply_inverse_link", "value_and_gradient"]
+__all__ = ["CUSTOM_LOSS", "LOSSES", "Loss", "apply_inverse_link", "value_and_gradient"]
 
 (
     SOFTMAX_CROSS_ENTROPY,
@@ -74,6 +74,7 @@ __all__ = ["LOSSES", "Loss", "apply_inverse_link", "value_and_gradient"]
     HALF_SIGMOID_SQUARED_ERROR,
     INNER_PRODUCT,
 ) = range(14)
+CUSTOM_LOSS = -1  # of the user's: `rows` calls its function by its address
 
 LOG_2 = math.log(2.0)
 HALF_LOG_2_PI = math.log(2.0 * math.pi) / 2.0
@@ -126,6 +127,11 @@ class Loss:
     regressor: str | None = None
     settings: tuple[Setting, ...] = ()
     plain: bool = False
+
+    @property
+    def link_code(self) -> int:
+        """Code of a loss of the table with this inverse link."""
+        return self.code
 
     def n_raw(self, n: int) -> int:
         """R for `n` targets, or `n` classes where `integer_targets`."""

@@ -42,9 +42,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbnet.kernels.activations import activate, multiply_by_derivative
+from nbnet.kernels.activations import CUSTOM_ACTIVATION, activate, multiply_by_derivative
 from nbnet.kernels.compile.jit import kernel
 from nbnet.kernels.machine.barrier import stopped
+from nbnet.kernels.machine.call import call
 from nbnet.kernels.machine.moves import copy_row, gather_rows, prefetch, run
 from nbnet.kernels.machine.vectors import DEPTH
 from nbnet.kernels.products import (
@@ -63,6 +64,7 @@ from nbnet.kernels.records import (
     CODE,
     COLUMNS,
     DELTA,
+    DERIVATIVE_ADDRESS,
     FIRST,
     FROM_VALUE,
     H_LANES,
@@ -76,6 +78,7 @@ from nbnet.kernels.records import (
     PIECES,
     RESTORE,
     VALUE,
+    VALUE_ADDRESS,
     WEIGHTS,
     WIDTH,
     Block,
@@ -312,7 +315,7 @@ def sparse_dense_forward(op, nodes, block, params, rows):
 
 
 @kernel
-def activation_forward(op, number, nodes, block):
+def activation_forward(op, number, nodes, block, general):
     work, panel, v, r0, r1 = block
     z, out = nodes[op[IN_0]], nodes[op[OUT]]
     n = (r1 - r0) * v
@@ -321,7 +324,10 @@ def activation_forward(op, number, nodes, block):
         h = run(work, at + r0 * v, n)
         if z[VALUE] != out[VALUE]:
             _copy(run(work, z[VALUE] + p * panel + r0 * v, n), h)
-        activate(op[ACT], h, number)
+        if general is not None and op[ACT] == CUSTOM_ACTIVATION:
+            call(op[VALUE_ADDRESS], (h, n))
+        else:
+            activate(op[ACT], h, number)
     used = out[WIDTH] - (out[PANELS] - 1) * v
     if used < v and op[RESTORE] == 1:
         at = out[VALUE] + (out[PANELS] - 1) * panel
@@ -331,7 +337,15 @@ def activation_forward(op, number, nodes, block):
 
 
 @kernel
-def activation_backward(op, number, nodes, block, scratch):
+def _activation_derivative(op, d, h, number, general):
+    if general is not None and op[ACT] == CUSTOM_ACTIVATION:
+        call(op[DERIVATIVE_ADDRESS], (d, h, d.size))
+    else:
+        multiply_by_derivative(op[ACT], d, h, number)
+
+
+@kernel
+def activation_backward(op, number, nodes, block, scratch, general):
     work, panel, v, r0, r1 = block
     z, out = nodes[op[IN_0]], nodes[op[OUT]]
     seen = out[VALUE] if op[FROM_VALUE] else z[VALUE]
@@ -342,11 +356,11 @@ def activation_backward(op, number, nodes, block, scratch):
         h = run(work, seen + at, n)
         dz = run(work, z[DELTA] + at, n)
         if z[DELTA] == out[DELTA]:
-            multiply_by_derivative(op[ACT], d, h, number)
+            _activation_derivative(op, d, h, number, general)
         else:
             copy = run(scratch, 0, n)
             _copy(d, copy)
-            multiply_by_derivative(op[ACT], copy, h, number)
+            _activation_derivative(op, copy, h, number, general)
             _send(copy, dz, op[ADD_0])
 
 
@@ -505,7 +519,7 @@ def forward(tables, rows, work, r0, r1, params, sync, general, forward_only):
         elif code == NARROW_DENSE:
             narrow_dense_forward(op, nodes, block, params)
         elif code == ACTIVATION:
-            activation_forward(op, numbers[0], nodes, block)
+            activation_forward(op, numbers[0], nodes, block, general)
         elif forward_only is not None and code in (ROW_DENSE, NARROW_ROW_DENSE):
             row_dense_forward(op, nodes, block, params)
         elif general is not None:
@@ -541,7 +555,7 @@ def backward(tables, work, r0, r1, params, scratch, sync, general):
         if code in (DENSE, NARROW_DENSE, SPARSE_DENSE):
             dense_backward(op, nodes, block, params)
         elif code == ACTIVATION:
-            activation_backward(op, numbers[0], nodes, block, scratch)
+            activation_backward(op, numbers[0], nodes, block, scratch, general)
         elif general is not None:
             if code == MAXOUT:
                 maxout_backward(op, nodes, block, scratch)

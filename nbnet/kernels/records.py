@@ -50,6 +50,8 @@ OP_COLUMNS = (
     "mirror",  # and transposed weights, -1 if there are none, = weights if narrow
     "inputs",  # rows of the weight matrix, padded
     "columns",  # its columns, padded: rows of the transposed copy
+    "value_address",  # of the functions of a custom activation
+    "derivative_address",
 )
 (
     CODE,
@@ -68,6 +70,8 @@ OP_COLUMNS = (
     MIRROR,
     INPUTS,
     COLUMNS,
+    VALUE_ADDRESS,
+    DERIVATIVE_ADDRESS,
 ) = range(len(OP_COLUMNS))
 
 # Numbers of an op, such as a negative slope, and of a loss, such as a quantile.
@@ -109,6 +113,7 @@ HEAD = (
     "rows",  # that the buffers hold
     "slot",  # distance of two optimizer slots
     "whole",  # 1 if the whole gradient is stored and no update follows
+    "loss_address",  # of the function of a custom loss
 )
 (
     H_LANES,
@@ -121,6 +126,7 @@ HEAD = (
     H_ROWS,
     H_SLOT,
     H_WHOLE,
+    H_LOSS_ADDRESS,
 ) = range(len(HEAD))
 
 # What `train` reports and continues from.

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from nbnet.graph.session import Session
+from nbnet.kernels.user import CustomLoss
 from nbnet.training.metrics import METRICS
 from nbnet.training.recipe import Problem, Recipe
 from nbnet.training.schedules import SCHEDULES, learning_rate
@@ -72,8 +73,8 @@ class HeldOut:
     ----------
     X, y, sample_weight
         As in `Problem`.
-    loss : str
-        A name in `LOSSES`: its link is applied to the raw outputs.
+    loss : str or CustomLoss
+        A name in `LOSSES`, or a loss of the user's: its link is applied to the raw outputs.
     metric : str
         A name in `METRICS`.
     estimates : callable
@@ -83,7 +84,7 @@ class HeldOut:
     X: Any
     y: np.ndarray
     sample_weight: np.ndarray | None
-    loss: str
+    loss: str | CustomLoss
     metric: str
     estimates: Callable[[np.ndarray], np.ndarray]
 
