@@ -399,8 +399,8 @@ REGRESSOR_PARAMETERS = _SHARED | _table(
 
         Or a `nbnet.CustomLoss`, made of a function of your own.
 
-        With 'gaussian' and 'laplace' `predict` can return standard deviations too. They take targets of about
-        unit scale best.
+        With 'gaussian' and 'laplace' `predict` can return standard deviations too. They take
+        targets of about unit scale best.
         """,
     ),
     _number(

@@ -246,8 +246,8 @@ def mlp(
 ) -> Node:
     """A plain stack: one (activation, width) per hidden layer, then a dense output.
 
-    An activation is a key of ``ACTIVATIONS``, a `CustomActivation` or ``"maxout"``. Each takes those
-    of `numbers` that its row names.
+    An activation is a key of ``ACTIVATIONS``, a `CustomActivation` or ``"maxout"``. Each takes
+    those of `numbers` that its row names.
     """
     node = input(n_features, name="x")
     for i, (function, width) in enumerate(hidden, start=1):

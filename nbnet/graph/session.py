@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from nbnet.graph.arrays import (
     Samples,
@@ -166,7 +167,7 @@ class Session:
             batch=batch_size,
             rows=rows,
             whole=whole,
-            loss_address=self._address_of(loss, params, X, targets),
+            loss_address=self._address_of(loss, params, X, targets, weights),
         )
         rows_of_groups = {**GROUPS, **(groups or {})}
         self._tables = (
@@ -206,14 +207,17 @@ class Session:
         )
 
     def _address_of(
-        self, loss: str | CustomLoss, params: np.ndarray, X: Any, targets: np.ndarray
+        self, loss: str | CustomLoss, params: np.ndarray, X: Any, targets: np.ndarray, weights: Any
     ) -> int:
         """Where kernels find the function of a loss of the user's, checked here; 0 for others."""
         if not isinstance(loss, CustomLoss):
             return 0
         self._loss = loss  # the address is good as long as it
-        raw = self._network.run_forward(partial(to_engine, params), X[:FEW], params.dtype, None)
-        loss.check(raw, targets[:FEW])
+        rows = np.arange(self.n_samples) if weights is None else np.flatnonzero(weights)
+        X = X.tocsr() if sparse.issparse(X) else np.asarray(X)
+        engine, dtype = partial(to_engine, params), params.dtype
+        raw = self._network.run_forward(engine, X[rows[:FEW]], dtype, None)
+        loss.check(raw, targets[rows[:FEW]])
         return loss.address(params.dtype)
 
     def epoch(self, order: np.ndarray, steps: Any) -> float:

@@ -122,7 +122,7 @@ def check_gradient(
         If it raises an error or returns no number.
     """
     random = np.random.RandomState(0)
-    for z, y in zip(np.float64(raw), np.float64(targets), strict=True):
+    for z, y in zip(raw.astype(np.float64), targets.astype(np.float64), strict=True):
         near = z + random.standard_normal(len(z)) * (0.1 + 0.3 * np.abs(z))
         _check_row(what, function, z, y, random, first=True)
         _check_row(what, function, near, y, random, first=False)

@@ -67,9 +67,9 @@ class _Value:
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         """What `make` returns, made once."""
-        made: dict[Any, Any] = self._made  # type: ignore[attr-defined]
+        made: dict[Any, Any] = self._made
         if key not in made:
-            with self._lock:  # type: ignore[attr-defined]
+            with self._lock:
                 if key not in made:
                     made[key] = make()
         return made[key]
