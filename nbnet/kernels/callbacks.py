@@ -202,9 +202,10 @@ def _jitted(function: Any, number: type, around: frozenset[Any]) -> Any:
     """Compile a function lazily; `around` are those in which it was found."""
     function = python_function(function)
     if not isinstance(function, FunctionType):  # of C, as math.sin is
+        known = _fast_functions().get(function, function)
 
         def of_c(z):
-            return function(z)
+            return known(z)
 
         return of_user(of_c)
     return of_user(_adapted(function, number, around | {function}))

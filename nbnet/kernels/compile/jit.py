@@ -120,9 +120,12 @@ _USERS_FLAGS = {name: _FLAGS[name] for name in ("error_model", "fastmath", "boun
 
 
 def of_user(function):
-    """Compile a function of the user's, to be called by compiled functions alone."""
+    """Compile a function of the user's, to be called by compiled functions alone.
+
+    It becomes part of them, however long it is: no loop with a call in it is vectorised.
+    """
     needless = _understood(no_cpython_wrapper=True, no_cfunc_wrapper=True)
-    return njit(**_USERS_FLAGS, **needless)(function)
+    return njit(forceinline=True, **_USERS_FLAGS, **needless)(function)
 
 
 def c_function(signature, function):
