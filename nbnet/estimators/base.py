@@ -384,7 +384,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         network = problem.network
         params = state.outcome.astype(problem.X.dtype, copy=False)
         self.coefs_, self.intercepts_, self._cut_from = cut(network, params)
-        self._built = self.architecture, network
+        self._built = self._body(), network
         self._loss_of_fit = targets.loss
         self.loss_ = state.loss
         self.n_iter_ = state.n_iter
@@ -579,18 +579,25 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             gain = float(self.activation.gain)
         if not layers and isinstance(self.activation, str) and self.activation in ACTIVATIONS:
             gain = ACTIVATIONS[self.activation].gain  # sets the scale upstream even here
-        return _network(
-            n_features, layers, n_raw, int(self.pieces), float(self.negative_slope), gain
-        )
+        named = all(isinstance(activation, str) for activation, _ in layers)
+        make = _network if named else _network.__wrapped__  # a cache would keep users' functions
+        return make(n_features, layers, n_raw, int(self.pieces), float(self.negative_slope), gain)
+
+    def _body(self) -> Any:
+        """What the fitted network is made of, by the parameters."""
+        if self.architecture is not None:
+            return self.architecture
+        return self._fitted_layers(), int(self.pieces), float(self.negative_slope)
 
     def _fitted_network(self) -> Network:
+        body, layers, n_raw = self._body(), (), self.coefs_[-1].shape[1]
         if self.architecture is None:
-            return self._build(
-                self.coefs_[0].shape[0], self._fitted_layers(), self.coefs_[-1].shape[1]
-            )
-        architecture, network = getattr(self, "_built", (None, None))
-        if network is None or architecture is not self.architecture:  # unpickled, or set anew
-            network = self._build(self.n_features_in_, (), self.coefs_[-1].shape[1])
+            layers = body[0]
+            if all(isinstance(activation, str) for activation, _ in layers):
+                return self._build(self.coefs_[0].shape[0], layers, n_raw)
+        built, network = getattr(self, "_built", (None, None))
+        if network is None or built != body:  # unpickled, or set anew
+            network = self._build(self.n_features_in_, layers, n_raw)
         return network
 
     def _packed(self, network: Network) -> np.ndarray:

@@ -14,6 +14,7 @@ c. Where a function raises an error the result is NaN: a kernel cannot pass it o
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from functools import cache
@@ -213,23 +214,23 @@ def _jitted(function: Any, number: type, around: frozenset[Any]) -> Any:
 
 def _adapted(function: FunctionType, number: type, around: frozenset[Any]) -> FunctionType:
     """The same function with what is said under a. put in the place of what it refers to."""
-    names = set(_names(function.__code__))
-    replaced = {
-        name: _replaced(value, number, around)
-        for name, value in function.__globals__.items()
-        if name in names
-    }
+    found = function.__globals__
+    used = {name: found[name] for name in _names(function.__code__) if name in found}
+    replaced = {name: _replaced(value, number, around) for name, value in used.items()}
     cells = tuple(
         type(cell)(_replaced(cell.cell_contents, number, around))
         for cell in function.__closure__ or ()
     )
-    return FunctionType(
+    adapted = FunctionType(
         _narrowed(function.__code__, number),
-        {**function.__globals__, **replaced},
+        # Not the whole module: numba may keep the function for longer than we do.
+        {"__name__": function.__module__, "__builtins__": builtins, **replaced},
         function.__name__,
         function.__defaults__,
         cells,
     )
+    adapted.__kwdefaults__ = function.__kwdefaults__
+    return adapted
 
 
 def _names(code: CodeType) -> list[str]:
@@ -244,17 +245,25 @@ def _narrowed(code: CodeType, number: type) -> CodeType:
     constants = (
         _narrowed(constant, number)
         if isinstance(constant, CodeType)
-        else number(constant)
-        if type(constant) is float
-        else constant
+        else _of_dtype(constant, number)
         for constant in code.co_consts
     )
     return code.replace(co_consts=tuple(constants))
 
 
+def _of_dtype(constant: Any, number: type) -> Any:
+    """A float as a number of the dtype, unless that has none of about this size."""
+    if type(constant) is not float:
+        return constant
+    with np.errstate(over="ignore"):
+        narrowed = number(constant)
+    same = math.isfinite(narrowed) == math.isfinite(constant) and bool(narrowed) == bool(constant)
+    return narrowed if same else constant
+
+
 def _replaced(value: Any, number: type, around: frozenset[Any]) -> Any:
     if type(value) is float:
-        return number(value)
+        return _of_dtype(value, number)
     if isinstance(value, FunctionType) and value not in around:
         return _jitted(value, number, around)
     if isinstance(value, ModuleType):
