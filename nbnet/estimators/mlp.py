@@ -482,10 +482,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         row = loss_row(key)
         if (return_std or return_cov) and row.link != "location_and_scale":
             asked = "return_std" if return_std else "return_cov"
-            names = {key: name for name, key in REGRESSION_LOSSES.items()}
+            told = key
+            if not isinstance(key, CustomLoss):
+                (told,) = (name for name, of in REGRESSION_LOSSES.items() if of == row.name)
             raise ValueError(
                 f"{asked}=True needs a loss that learns a scale, 'gaussian' or 'laplace'; "
-                f"this is loss={names.get(row.name, key)!r}."
+                f"this is loss={told!r}."
             )
         outputs = self._outputs(X)
         if isinstance(key, CustomLoss):

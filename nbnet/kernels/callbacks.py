@@ -278,8 +278,9 @@ def _replaced(value: Any, number: type, around: frozenset[Any]) -> Any:
 def _fast_functions() -> dict[Any, Any]:
     """Our functions by those of `math` and NumPy."""
     found = {}
-    for name in ("exp", "log", "log1p", "tanh"):
-        found[getattr(math, name)] = found[getattr(np, name)] = _fast(name)
+    for name in elementary.__all__:
+        if hasattr(np, name):
+            found[getattr(math, name)] = found[getattr(np, name)] = _fast(name)
     return found
 
 
