@@ -384,7 +384,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         network = problem.network
         params = state.outcome.astype(problem.X.dtype, copy=False)
         self.coefs_, self.intercepts_, self._cut_from = cut(network, params)
-        self._built = self._body(), network
+        layers = () if self.architecture is not None else self._fitted_layers()
+        self._built = self._body(layers), network
         self._loss_of_fit = targets.loss
         self.loss_ = state.loss
         self.n_iter_ = state.n_iter
@@ -579,24 +580,25 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             gain = float(self.activation.gain)
         if not layers and isinstance(self.activation, str) and self.activation in ACTIVATIONS:
             gain = ACTIVATIONS[self.activation].gain  # sets the scale upstream even here
-        named = all(isinstance(activation, str) for activation, _ in layers)
-        make = _network if named else _network.__wrapped__  # a cache would keep users' functions
+        # A cache would keep users' functions.
+        make = _network if _are_named(layers) else _network.__wrapped__
         return make(n_features, layers, n_raw, int(self.pieces), float(self.negative_slope), gain)
 
-    def _body(self) -> Any:
-        """What the fitted network is made of, by the parameters."""
+    def _body(self, layers: Layers) -> Any:
+        """What the network is made of, by the parameters."""
         if self.architecture is not None:
             return self.architecture
-        return self._fitted_layers(), int(self.pieces), float(self.negative_slope)
+        return layers, int(self.pieces), float(self.negative_slope)
 
     def _fitted_network(self) -> Network:
-        body, layers, n_raw = self._body(), (), self.coefs_[-1].shape[1]
+        layers: Layers = ()
+        n_raw = self.coefs_[-1].shape[1]
         if self.architecture is None:
-            layers = body[0]
-            if all(isinstance(activation, str) for activation, _ in layers):
+            layers = self._fitted_layers()
+            if _are_named(layers):
                 return self._build(self.coefs_[0].shape[0], layers, n_raw)
         built, network = getattr(self, "_built", (None, None))
-        if network is None or built != body:  # unpickled, or set anew
+        if network is None or built != self._body(layers):  # unpickled, or set anew
             network = self._build(self.n_features_in_, layers, n_raw)
         return network
 
@@ -723,6 +725,11 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _are_named(layers: Layers) -> bool:
+    """Whether no activation is the user's."""
+    return not [activation for activation, _ in layers if not isinstance(activation, str)]
 
 
 def _looks_like_sizes(value: Any) -> bool:

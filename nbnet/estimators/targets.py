@@ -286,8 +286,9 @@ class RegressionTargets:
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Predictions (N,) or (N, T)."""
-        estimates = self.estimates(outputs)
-        return estimates[:, 0] if estimates.shape[1] == 1 else estimates
+        if self.n_outputs == 1 or outputs.shape[1] == 1:
+            return outputs[:, 0]
+        return outputs[:, : self.n_outputs]
 
     def covariance(self, outputs: np.ndarray) -> np.ndarray:
         """Covariances (N, T, T) from outputs (N, R): locations, scales, and the rest.

@@ -51,8 +51,8 @@ class Session:
     y : (N,) or (N, T) array
     sample_weight : (N,) array, optional
     loss : str or CustomLoss
-        A key of ``LOSSES``, or a loss of the user's, whose gradient is then checked at the first
-        rows.
+        A key of ``LOSSES``, or a loss of the user's, whose gradient is checked at a few rows when
+        it is first used.
     optimizer : str or None, default="adam"
         A key of ``OPTIMIZERS``; None if only gradients are wanted.
     batch_size : int, optional
@@ -213,11 +213,15 @@ class Session:
         if not isinstance(loss, CustomLoss):
             return 0
         self._loss = loss  # the address is good as long as it
-        rows = np.arange(self.n_samples) if weights is None else np.flatnonzero(weights)
-        X = X.tocsr() if sparse.issparse(X) else np.asarray(X)
-        engine, dtype = partial(to_engine, params), params.dtype
-        raw = self._network.run_forward(engine, X[rows[:FEW]], dtype, None)
-        loss.check(raw, targets[rows[:FEW]])
+
+        def look() -> tuple[np.ndarray, np.ndarray]:
+            rows = np.arange(self.n_samples) if weights is None else np.flatnonzero(weights)
+            rows = rows[:FEW]
+            few = X.tocsr()[rows] if sparse.issparse(X) else np.asarray(X)[rows]
+            engine = partial(to_engine, params)
+            return self._network.run_forward(engine, few, params.dtype, None), targets[rows]
+
+        loss.check(self._network.n_outputs, targets.shape[1], look)
         return loss.address(params.dtype)
 
     def epoch(self, order: np.ndarray, steps: Any) -> float:

@@ -316,9 +316,19 @@ class CustomLoss(_Value):
         )
         return callback.address
 
-    def check(self, raw: np.ndarray, targets: np.ndarray) -> None:
-        """Compare the gradient with finite differences at rows of raw outputs and targets."""
-        check_gradient(repr(self), python_function(self.function), raw, targets)
+    def check(
+        self, n_raw: int, n_targets: int, look: Callable[[], tuple[np.ndarray, np.ndarray]]
+    ) -> None:
+        """Compare the gradient with finite differences, once for so many raw outputs and targets.
+
+        `look` returns both for a few rows.
+        """
+
+        def compare() -> bool:
+            check_gradient(repr(self), python_function(self.function), *look())
+            return True
+
+        self._once(("checked", n_raw, n_targets), compare)
 
 
 @dataclass(frozen=True)
