@@ -14,8 +14,17 @@ from nbnet.version import __version__
 if TYPE_CHECKING:
     from nbnet.ahead import warmup
     from nbnet.estimators import MLPClassifier, MLPRegressor, from_sklearn
+    from nbnet.kernels.user import CustomActivation, CustomLoss
 
-__all__ = ["MLPClassifier", "MLPRegressor", "__version__", "from_sklearn", "warmup"]
+__all__ = [
+    "CustomActivation",
+    "CustomLoss",
+    "MLPClassifier",
+    "MLPRegressor",
+    "__version__",
+    "from_sklearn",
+    "warmup",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,6 +32,10 @@ def __getattr__(name: str) -> Any:
         from nbnet import estimators
 
         return getattr(estimators, name)
+    if name in ("CustomActivation", "CustomLoss"):
+        from nbnet.kernels import user
+
+        return getattr(user, name)
     if name == "warmup":
         from nbnet import ahead
 

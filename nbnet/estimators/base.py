@@ -52,9 +52,9 @@ from nbnet.estimators.weights import NOTHING_CUT, cut, initial, packed, uncut
 from nbnet.graph.network import Network
 from nbnet.graph.session import SEEDS
 from nbnet.kernels.activations import ACTIVATIONS
-from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.ops import OPS
 from nbnet.kernels.optimizers import OPTIMIZERS
+from nbnet.kernels.user import CustomActivation, CustomLoss, loss_row
 from nbnet.training.lbfgs import train_by_lbfgs
 from nbnet.training.loop import open_session, split_rows, train_by_epochs
 from nbnet.training.monitor import HeldOut, Listener, Monitor
@@ -92,6 +92,8 @@ _OF_OPTIMIZER = (
 )
 _OF_STATE = ("slots", "step", "slow_downs", "no_improvement_count", "averaged")
 Method = TypeVar("Method", bound=Callable[..., Any])
+# Activation and width of each hidden layer.
+Layers = tuple[tuple[str | CustomActivation, int], ...]
 
 ATTRIBUTES = """\
     coefs_ : list of ndarray
@@ -156,7 +158,7 @@ ATTRIBUTES = """\
 @lru_cache(maxsize=128)
 def _network(
     n_features: int,
-    layers: tuple[tuple[str, int], ...],
+    layers: Layers,
     n_outputs: int,
     pieces: int,
     negative_slope: float,
@@ -304,8 +306,8 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """What to add to a warning: why a fit diverged (no `params`) or may have ended badly."""
         return ""
 
-    def _fitted_loss(self) -> str:
-        """The key of LOSSES by which raw outputs are read: `loss` may have been set anew since."""
+    def _fitted_loss(self) -> str | CustomLoss:
+        """The loss by which raw outputs are read: `loss` may have been set anew since."""
         raise NotImplementedError
 
     # Fitting.
@@ -593,13 +595,14 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         network = problem.network
         params = state.outcome.astype(problem.X.dtype, copy=False)
         self.coefs_, self.intercepts_, self._cut_from = cut(network, params)
-        self._built = self.architecture, network
+        layers = () if self.architecture is not None else self._fitted_layers()
+        self._built = self._body(layers), network
         self.loss_ = state.loss
         self.n_iter_ = state.n_iter
         self.t_ = state.t
         self.n_layers_ = len(self.coefs_) + 1
         self.n_outputs_ = targets.n_outputs
-        self.out_activation_ = LOSSES[targets.loss].link
+        self.out_activation_ = loss_row(targets.loss).link
         if recipe.solver == "lbfgs":
             for name in _OF_EPOCHS:
                 self.__dict__.pop(name, None)  # an earlier fit by another solver may have left them
@@ -819,9 +822,9 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def _dtype(self) -> Any:
         return np.float32 if self.coefs_[0].dtype == np.float32 else np.float64
 
-    def _layer_activations(self, n_hidden: int) -> list[str]:
-        """One name per hidden layer, from the parameter `activation`."""
-        if isinstance(self.activation, str):
+    def _layer_activations(self, n_hidden: int) -> list[str | CustomActivation]:
+        """One activation per hidden layer, from the parameter `activation`."""
+        if isinstance(self.activation, str | CustomActivation):
             return [self.activation] * n_hidden
         names = list(self.activation)
         if len(names) != n_hidden:
@@ -830,10 +833,10 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 "layers; it must be one name, or one per hidden layer."
             )
         for name in names:
-            if name not in HIDDEN_UNITS:
+            if not isinstance(name, CustomActivation) and name not in HIDDEN_UNITS:
                 raise ValueError(
                     f"activation={self.activation!r} holds {name!r}; each entry must be one of "
-                    f"{', '.join(map(repr, HIDDEN_UNITS))}."
+                    f"{', '.join(map(repr, HIDDEN_UNITS))}, or a CustomActivation."
                 )
         return names
 
@@ -855,7 +858,7 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 )
         return tuple(map(float, rates))
 
-    def _declared_layers(self) -> tuple[tuple[str, int], ...]:
+    def _declared_layers(self) -> Layers:
         """Activation and width of each hidden layer, as the parameters say."""
         sizes: Any = self.hidden_layer_sizes
         widths = [sizes] if isinstance(sizes, Integral) else list(sizes)
@@ -868,19 +871,23 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             zip(self._layer_activations(len(widths)), (int(w) for w in widths), strict=True)
         )
 
-    def _fitted_layers(self) -> tuple[tuple[str, int], ...]:
+    def _fitted_layers(self) -> Layers:
         """Activation and width of each hidden layer, the widths read off `coefs_`."""
         widths = [coef.shape[0] for coef in self.coefs_[1:]]
         return tuple(zip(self._layer_activations(len(widths)), widths, strict=True))
 
-    def _build(self, n_features: int, layers: tuple[tuple[str, int], ...], n_raw: int) -> Network:
+    def _build(self, n_features: int, layers: Layers, n_raw: int) -> Network:
         """Build the network of the parameters: `architecture`, or else a stack of `layers`."""
         if self.architecture is not None:
             return _network_around(self.architecture, n_features, n_raw)
         gain = None
+        if not layers and isinstance(self.activation, CustomActivation):
+            gain = float(self.activation.gain)
         if not layers and isinstance(self.activation, str) and self.activation in ACTIVATIONS:
             gain = ACTIVATIONS[self.activation].gain  # sets the scale upstream even here
-        return _network(
+        # A cache would keep users' functions.
+        make = _network if _are_named(layers) else _network.__wrapped__
+        return make(
             n_features,
             layers,
             n_raw,
@@ -890,14 +897,23 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             gain,
         )
 
+    def _body(self, layers: Layers) -> Any:
+        """What the network is made of, by the parameters."""
+        if self.architecture is not None:
+            return self.architecture
+        dropout = self._dropout_rates(len(layers))
+        return layers, int(self.pieces), float(self.negative_slope), dropout
+
     def _fitted_network(self) -> Network:
+        layers: Layers = ()
+        n_raw = self.coefs_[-1].shape[1]
         if self.architecture is None:
-            return self._build(
-                self.coefs_[0].shape[0], self._fitted_layers(), self.coefs_[-1].shape[1]
-            )
-        architecture, network = getattr(self, "_built", (None, None))
-        if network is None or architecture is not self.architecture:  # unpickled, or set anew
-            network = self._build(self.n_features_in_, (), self.coefs_[-1].shape[1])
+            layers = self._fitted_layers()
+            if _are_named(layers):
+                return self._build(self.coefs_[0].shape[0], layers, n_raw)
+        built, network = getattr(self, "_built", (None, None))
+        if network is None or built != self._body(layers):  # unpickled, or set anew
+            network = self._build(self.n_features_in_, layers, n_raw)
         return network
 
     def _packed(self, network: Network) -> np.ndarray:
@@ -1078,6 +1094,11 @@ def _is_given(X_val: Any, y_val: Any, sample_weight_val: Any) -> bool:
             "sample_weight_val is given without X_val and y_val, whose rows it weighs."
         )
     return given[0]
+
+
+def _are_named(layers: Layers) -> bool:
+    """Whether no activation is the user's."""
+    return not [activation for activation, _ in layers if not isinstance(activation, str)]
 
 
 def _looks_like_sizes(value: Any) -> bool:

@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from nbnet.estimators.targets import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from nbnet.estimators.warn import warn
+from nbnet.kernels.user import CustomLoss
 
 if TYPE_CHECKING:
     from nbnet.graph.network import Network
@@ -41,7 +42,7 @@ _SHARED = (
 )
 
 
-def to_upstream(model: Any, network: Network, loss: str) -> Any:
+def to_upstream(model: Any, network: Network, loss: str | CustomLoss) -> Any:
     """Make scikit-learn's estimator of a fitted one of ours.
 
     Parameters
@@ -50,8 +51,8 @@ def to_upstream(model: Any, network: Network, loss: str) -> Any:
         Fitted.
     network : Network
         Its network.
-    loss : str
-        The key of LOSSES that it was fitted with.
+    loss : str or CustomLoss
+        The key of LOSSES that it was fitted with, or the loss of the user's.
 
     Returns
     -------
@@ -110,7 +111,7 @@ def to_upstream(model: Any, network: Network, loss: str) -> Any:
     return other
 
 
-def _name_of(key: str, table: dict[str, str]) -> str:
+def _name_of(key: str | CustomLoss, table: dict[str, str]) -> str | CustomLoss:
     """What users write for a key of LOSSES."""
     return next((name for name, value in table.items() if value == key), key)
 
@@ -144,7 +145,7 @@ def _warn_of_what_is_left_out(model: Any, kind: type) -> None:
     """Warn of parameters of the training that upstream lacks."""
     rows = model._parameters
     # These change what is computed, which has been checked, or are part of the weights by now.
-    known = {*rows["architecture"].replaces, "architecture", "standardize_y", "loss"}
+    known = {*rows["architecture"].replaces, "architecture", "standardize_y", "loss"} - {"dropout"}
     left_out = [
         f"{name}={getattr(model, name)!r}"
         for name, row in rows.items()
@@ -204,9 +205,10 @@ def filled_from_upstream(model: Any, other: Any, network_of: Callable[[Any], Net
     if is_classifier(model):
         binarizer = other._label_binarizer
         model._labels = {"kind": binarizer.y_type_, "sparse": bool(binarizer.sparse_input_)}
-    model._loss_of_fit = model._fitted_loss()
+    model._loss_of_fit, model._numbers_of_fit = model._fitted_loss(), {}
     if hasattr(other, "loss_curve_"):
         model.validation_losses_ = None
+        model.learning_rates_ = [np.nan] * len(other.loss_curve_)  # not recorded upstream
         curve = other.validation_scores_ or [-loss for loss in other.loss_curve_]
         best = int(np.nanargmax(curve)) - (len(curve) - other.n_iter_)
         model.best_n_iter_ = max(0, 1 + best)
@@ -239,4 +241,7 @@ def _from_optimizer(other: Any, network: Network) -> dict[str, Any]:
         "step": int(step),
         "slow_downs": slow_downs,
         "no_improvement_count": int(getattr(other, "_no_improvement_count", 0)),
+        "average": 0.0,
+        "averaged": None,
+        "params": None,
     }

@@ -49,6 +49,7 @@ from nbnet.estimators.targets import (
 )
 from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.records import Setting
+from nbnet.kernels.user import CustomActivation, CustomLoss, loss_row
 from nbnet.training.metrics import METRICS
 from nbnet.training.recipe import Problem
 from nbnet.training.schedules import ScheduleName
@@ -132,7 +133,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] | np.ndarray = (100,),
-        activation: ActivationName | Sequence[ActivationName] = "relu",
+        activation: ActivationName
+        | CustomActivation
+        | Sequence[ActivationName | CustomActivation] = "relu",
         *,
         solver: SolverName = "adam",
         alpha: float = 0.0001,
@@ -165,7 +168,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         negative_slope: float = 0.01,
         pieces: int = 2,
         dropout: float | Sequence[float] | np.ndarray = 0.0,
-        loss: ClassificationLossName = "log_loss",
+        loss: ClassificationLossName | CustomLoss = "log_loss",
         label_smoothing: float = 0.0,
         focal_gamma: float = 2.0,
         architecture: Callable[[graph.Node], graph.Node] | None = None,
@@ -228,7 +231,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _fitted_targets(self) -> ClassTargets:
         return ClassTargets(self.classes_, **self._kind_of_labels())
 
-    def _fitted_loss(self) -> str:
+    def _fitted_loss(self) -> str | CustomLoss:
         loss = getattr(self, "_loss_of_fit", None)
         if loss is None:
             loss = self._declared_targets().loss
@@ -455,9 +458,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def __init__(
         self,
-        loss: RegressionLossName = "squared_error",
+        loss: RegressionLossName | CustomLoss = "squared_error",
         hidden_layer_sizes: int | Sequence[int] | np.ndarray = (100,),
-        activation: ActivationName | Sequence[ActivationName] = "relu",
+        activation: ActivationName
+        | CustomActivation
+        | Sequence[ActivationName | CustomActivation] = "relu",
         *,
         solver: SolverName = "adam",
         alpha: float = 0.0001,
@@ -498,7 +503,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ) -> None:
         store(self, locals())
 
-    def _loss_key(self) -> str:
+    def _loss_key(self) -> str | CustomLoss:
+        if isinstance(self.loss, CustomLoss):
+            return self.loss
         if self.loss == "gaussian" and self.covariance == "full":
             return "full_gaussian"
         return REGRESSION_LOSSES[self.loss]
@@ -508,19 +515,28 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             for name in ("y_mean_", "y_scale_"):  # of an earlier fit
                 self.__dict__.pop(name, None)
         loss = self._loss_key()
-        settings = LOSSES[loss].settings
+        settings = loss_row(loss).settings
         numbers = {s.name: s.read(getattr(self, s.name, s.default)) for s in settings}
-        return RegressionTargets(RegressionTargets.columns_of(y), loss, self.loss, numbers)
+        targets = RegressionTargets(RegressionTargets.columns_of(y), loss, self.loss, numbers)
+        if self.early_stopping and self.scoring is None and targets.n_raw < targets.n_outputs:
+            raise ValueError(
+                "early_stopping=True scores by R², which needs a prediction for each column of y; "
+                f"loss={self.loss!r} has {targets.n_raw} for {targets.n_outputs}."
+            )
+        return targets
 
-    def _fitted_loss(self) -> str:
+    def _fitted_loss(self) -> str | CustomLoss:
         return getattr(self, "_loss_of_fit", None) or self._loss_key()
 
     def _fitted_targets(self, n_raw: int) -> RegressionTargets:
         """What so many raw outputs mean: the numbers of the loss may have been set anew too."""
         key = self._fitted_loss()
+        if isinstance(key, CustomLoss):  # how many targets there are it does not say
+            center, unit = self._units()
+            return RegressionTargets(self.n_outputs_, key, key, center=center, unit=unit)
         numbers = getattr(self, "_numbers_of_fit", None)
         if numbers is None:  # an older model, or one whose attributes were set by hand
-            settings = LOSSES[key].settings
+            settings = loss_row(key).settings
             numbers = {s.name: s.read(getattr(self, s.name, s.default)) for s in settings}
         return RegressionTargets.read_by(key, numbers, n_raw, *self._units())
 
@@ -657,12 +673,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         check_is_fitted(self, "coefs_")
         if n_samples is not None:
             return self._predict_by_masks(X, n_samples, return_std, return_cov)
-        row = LOSSES[self._fitted_loss()]
+        row = loss_row(self._fitted_loss())
         if (return_std or return_cov) and not row.learns_scale:
             asked = "return_std" if return_std else "return_cov"
             raise ValueError(
                 f"{asked}=True needs a loss that learns how far targets scatter, "
-                f"{LOSSES_WITH_SCALE}; this is loss={row.regressor!r}."
+                f"{LOSSES_WITH_SCALE}; this is loss={row.regressor or self._fitted_loss()!r}."
             )
         outputs = self._outputs(X)
         targets = self._fitted_targets(outputs.shape[1])
@@ -676,7 +692,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _predict_by_masks(self, X: Any, n_samples: int, return_std: bool, return_cov: bool) -> Any:
         """`predict` over masks of dropout: the variance is that of means and the mean variance."""
-        learned = LOSSES[self._fitted_loss()].learns_scale
+        learned = loss_row(self._fitted_loss()).learns_scale
         mean: Any = 0.0
         squares: Any = 0.0  # of the deviations from the mean so far (Welford, 1962)
         noise: Any = 0.0
@@ -764,7 +780,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        loss = REGRESSION_LOSSES.get(self.loss)  # still unchecked here
+        loss = REGRESSION_LOSSES.get(self.loss) if isinstance(self.loss, str) else None
         tags.target_tags.positive_only = loss is not None and LOSSES[loss].y_low >= 0
         return tags
 

@@ -25,6 +25,7 @@ from nbnet.estimators.targets import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.optimizers import OPTIMIZERS
+from nbnet.kernels.user import CustomActivation, CustomLoss
 from nbnet.training.schedules import SCHEDULES
 
 __all__ = [
@@ -135,12 +136,13 @@ _SHARED = _table(
     Parameter(
         "activation",
         "relu",
-        "str or sequence of str",
-        [StrOptions(set(HIDDEN_UNITS)), "array-like"],
+        "str, CustomActivation or sequence of them",
+        [StrOptions(set(HIDDEN_UNITS)), CustomActivation, "array-like"],
         f"""
         What the hidden units compute from the affine map ``z = h W + b`` of the layer below: one
         name for all hidden layers, or one per hidden layer. Names are
-        {", ".join(map(repr, HIDDEN_UNITS))}.
+        {", ".join(map(repr, HIDDEN_UNITS))}. In the place of a name there may be a
+        `nbnet.CustomActivation`, made of two functions of your own.
 
 {_lines({row.name: f"``{row.formula}``" for row in ACTIVATIONS.values()})}
         - 'maxout': each unit is the largest of its `pieces` affine functions of ``h``
@@ -488,8 +490,8 @@ CLASSIFIER_PARAMETERS = _SHARED | _table(
     Parameter(
         "loss",
         "log_loss",
-        _names(tuple(CLASSIFICATION_LOSSES)),
-        [StrOptions(set(CLASSIFICATION_LOSSES))],
+        f"{_names(tuple(CLASSIFICATION_LOSSES))} or CustomLoss",
+        [StrOptions(set(CLASSIFICATION_LOSSES)), CustomLoss],
         """
         What is minimised, averaged over the rows and, for several labels, summed over them.
 
@@ -501,6 +503,7 @@ CLASSIFIER_PARAMETERS = _SHARED | _table(
         - 'focal': the log-loss times ``(1 - p) ** focal_gamma``, ``p`` being the probability of the
           right class: rows that are predicted well count less. With probabilities as for
           'log_loss', which are no longer relative frequencies.
+        - a `nbnet.CustomLoss`, made of a function of your own.
         """,
     ),
     _number(
@@ -527,8 +530,8 @@ REGRESSOR_PARAMETERS = _SHARED | _table(
     Parameter(
         "loss",
         "squared_error",
-        "str",
-        [StrOptions(set(REGRESSION_LOSSES))],
+        "str or CustomLoss",
+        [StrOptions(set(REGRESSION_LOSSES)), CustomLoss],
         """
         What is minimised, averaged over the rows and summed over the columns of `y`; ``p`` is the
         prediction.
@@ -553,6 +556,8 @@ REGRESSOR_PARAMETERS = _SHARED | _table(
         - 'negative_binomial': the negative log-likelihood of counts that scatter more than
           'poisson' allows: their variance is ``p + d * p ** 2``, and both ``p`` and the dispersion
           ``d`` are exponentials of raw outputs that depend on the features; needs ``y >= 0``.
+
+        Or a `nbnet.CustomLoss`, made of a function of your own.
 
         With 'gaussian', 'laplace' and 'negative_binomial' `predict` can return standard deviations
         too. The first two take targets of about unit scale best.

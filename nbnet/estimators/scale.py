@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from nbnet.graph.readout import Readout
-from nbnet.kernels.losses import LOSSES
+from nbnet.kernels.user import loss_row
 from nbnet.training.recipe import Problem
 
 __all__ = ["hint_at_scale"]
@@ -52,7 +52,7 @@ def _constant_is_better(problem: Problem, params: np.ndarray) -> bool:
     for constant in constants:
         fixed = np.zeros_like(raw)
         fixed[:, : y.shape[1]] = constant
-        if LOSSES[problem.loss].link == "location_and_scale":
+        if loss_row(problem.loss).link == "location_and_scale":
             fixed[:, y.shape[1] : 2 * y.shape[1]] = np.log(np.where(std > 0, std, 1))
         losses.append(readout.loss(fixed))
     return not readout.loss(raw) <= np.nanmin(losses)

@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from nbnet.kernels.losses import LOSSES
+from nbnet.kernels.user import CustomLoss, loss_row
 
 __all__ = [
     "CLASSIFICATION_LOSSES",
@@ -48,8 +49,8 @@ class Targets(Protocol):
         """A name in `METRICS`."""
 
     @property
-    def loss(self) -> str:
-        """A name in `LOSSES`."""
+    def loss(self) -> str | CustomLoss:
+        """A name in `LOSSES`, or a loss of the user's."""
 
     @property
     def numbers(self) -> Mapping[str, Any]:
@@ -61,7 +62,7 @@ class Targets(Protocol):
 
     @property
     def n_raw(self) -> int:
-        """R, the number of raw outputs."""
+        """R, the raw outputs of the network; a ValueError if the loss is not for such targets."""
 
     def check_kind(self, y: Any) -> None:
         """Raise a ValueError if y, to validate on, is not of the kind that is learned."""
@@ -91,8 +92,8 @@ class ClassTargets:
         As scikit-learn's `type_of_target` says of y; one class is binary.
     sparse : bool
         Whether predictions of several labels are a sparse matrix.
-    loss_name : str
-        A key of `CLASSIFICATION_LOSSES`.
+    loss_name : str or CustomLoss
+        A key of `CLASSIFICATION_LOSSES`, or a loss of the user's.
     settings : dict
         Hyperparameters that a loss may have, by name. With a `label_smoothing` above 0 the loss is
         the one that is `smoothed`.
@@ -101,7 +102,7 @@ class ClassTargets:
     classes: np.ndarray
     kind: str
     sparse: bool = False
-    loss_name: str = "log_loss"
+    loss_name: str | CustomLoss = "log_loss"
     settings: Mapping[str, float] = field(default_factory=dict)
 
     metric: ClassVar[str] = "accuracy"
@@ -124,7 +125,7 @@ class ClassTargets:
 
     @classmethod
     def seen_in(
-        cls, y: Any, loss_name: str, settings: Mapping[str, float] | None = None
+        cls, y: Any, loss_name: str | CustomLoss, settings: Mapping[str, float] | None = None
     ) -> ClassTargets:
         """Learn the classes from y."""
         kind = cls.kind_of(y)
@@ -136,8 +137,10 @@ class ClassTargets:
         return self.kind == "multilabel-indicator"
 
     @property
-    def loss(self) -> str:
-        """A name in `LOSSES`."""
+    def loss(self) -> str | CustomLoss:
+        """A name in `LOSSES`, or a loss of the user's."""
+        if isinstance(self.loss_name, CustomLoss):
+            return self.loss_name
         row = LOSSES[CLASSIFICATION_LOSSES[self.loss_name]]
         if self.kind != "multiclass" and row.binary is not None:
             row = LOSSES[row.binary]
@@ -148,18 +151,27 @@ class ClassTargets:
     @property
     def numbers(self) -> dict[str, float]:
         """Hyperparameters of the loss, by name."""
-        return {s.name: self.settings.get(s.name, s.default) for s in LOSSES[self.loss].settings}
-
-    @property
-    def n_raw(self) -> int:
-        """R, the number of raw outputs."""
-        return LOSSES[self.loss].n_raw(self.n_outputs)
+        return {s.name: self.settings.get(s.name, s.default) for s in loss_row(self.loss).settings}
 
     @property
     def n_outputs(self) -> int:
         """The number of classes if there are more than two, otherwise 1; labels if multilabel."""
         n_classes = len(self.classes)
         return n_classes if self.multilabel or n_classes > 2 else 1
+
+    @property
+    def n_raw(self) -> int:
+        """R, the raw outputs of the network; a ValueError if the loss is not for such targets."""
+        loss = self.loss
+        if not isinstance(loss, CustomLoss):
+            return loss_row(loss).n_raw(self.n_outputs)
+        fits = not self.multilabel if loss.link == "softmax" else self.kind != "multiclass"
+        if loss.n_raw is not None or loss.link not in ("softmax", "logistic") or not fits:
+            raise ValueError(
+                f"loss={loss!r} of a classifier needs n_raw=None, and link='softmax' for classes "
+                f"or link='logistic' for two classes or for labels; y is {self.kind}."
+            )
+        return len(self.classes) if loss.link == "softmax" else self.n_outputs
 
     def check_known(self, y: Any, all_of_them: bool) -> None:
         """Raise a ValueError if y has a label that is not known or, if asked for, lacks one."""
@@ -216,10 +228,10 @@ class ClassTargets:
             return np.ones_like(outputs)
         return np.hstack([1 - outputs, outputs])
 
-    def log_estimates(self, raw: np.ndarray, loss: str) -> np.ndarray:
+    def log_estimates(self, raw: np.ndarray, loss: str | CustomLoss) -> np.ndarray:
         """Logarithms of the probabilities, exact, from raw outputs (N, R) of a loss."""
-        if LOSSES[loss].link == "softmax":
-            if LOSSES[loss].pinned:
+        if loss_row(loss).link == "softmax":
+            if loss_row(loss).pinned:
                 raw = np.pad(raw, ((0, 0), (1, 0)))
             return _log_softmax(raw)
         if len(self.classes) == 1:
@@ -247,10 +259,10 @@ class RegressionTargets:
     ----------
     n_outputs : int
         T, the number of columns.
-    loss : str
-        A name in `LOSSES`.
-    loss_name : str
-        The name that users write for it.
+    loss : str or CustomLoss
+        A name in `LOSSES`, or a loss of the user's.
+    loss_name : str or CustomLoss
+        What users write for it.
     numbers : dict
         Hyperparameters of the loss, by name: floats, or a tuple of them.
     center, unit : tuple of float
@@ -259,8 +271,8 @@ class RegressionTargets:
     """
 
     n_outputs: int
-    loss: str = "half_squared_error"
-    loss_name: str = "squared_error"
+    loss: str | CustomLoss = "half_squared_error"
+    loss_name: str | CustomLoss = "squared_error"
     numbers: Mapping[str, Any] = field(default_factory=dict)
     center: tuple[float, ...] = ()
     unit: tuple[float, ...] = ()
@@ -279,7 +291,7 @@ class RegressionTargets:
     @property
     def n_raw(self) -> int:
         """R, the number of raw outputs."""
-        row = LOSSES[self.loss]
+        row = loss_row(self.loss)
         return row.n_raw(self.n_outputs, row.levels(self.numbers))
 
     @staticmethod
@@ -299,7 +311,7 @@ class RegressionTargets:
         unit: tuple[float, ...] = (),
     ) -> RegressionTargets:
         """The targets of a fitted model with so many raw outputs."""
-        row = LOSSES[loss]
+        row = loss_row(loss)
         name = row.regressor or loss
         n_targets = row.n_targets(n_raw, row.levels(numbers))
         return cls(n_targets, loss, name, numbers, center, unit)
@@ -307,7 +319,7 @@ class RegressionTargets:
     @property
     def has_location(self) -> bool:
         """Whether the loss takes any number as a target, so that y may be moved and scaled."""
-        row = LOSSES[self.loss]
+        row = loss_row(self.loss)
         anywhere = row.y_low == -np.inf and row.y_high == np.inf
         return anywhere and row.link in ("identity", "location_and_scale")
 
@@ -327,7 +339,7 @@ class RegressionTargets:
             If the loss does not take all numbers, or mean or variance are not finite.
         """
         if not self.has_location:
-            row = LOSSES[self.loss]
+            row = loss_row(self.loss)
             raise ValueError(
                 f"standardize_y=True needs a loss that takes any number as a target; loss="
                 f"{self.loss_name!r} needs {row.y_low:g} <= y <= {row.y_high:g}, and its "
@@ -353,7 +365,7 @@ class RegressionTargets:
         if y.dtype.kind not in "fiub":
             y = y.astype(np.float64)  # or an error that names what is no number
         y = y.reshape(len(y), -1)
-        row = LOSSES[self.loss]
+        row = loss_row(self.loss)
         low, high = y.min(), y.max()
         if not row.admits(np.array([low, high])).all():
             least = "<" if row.y_open else "<="
@@ -379,7 +391,7 @@ class RegressionTargets:
         return None
 
     def estimates(self, outputs: np.ndarray) -> np.ndarray:
-        """Predictions (N, T): the outputs before the scales, where these are learned.
+        """Predictions (N, T), or fewer: the outputs before others, such as scales.
 
         Of several quantiles (N, T * Q), those of a target side by side and in order: they are
         learned independently and may cross, and sorting them makes no target's loss larger.
@@ -396,7 +408,7 @@ class RegressionTargets:
         if self.center:
             estimates = self._in_units_of_y(estimates, n_levels)
         if self.quantiles is None:
-            return estimates[:, 0] if self.n_outputs == 1 else estimates
+            return estimates[:, 0] if estimates.shape[1] == 1 else estimates
         if self.n_outputs == 1:
             return estimates
         return estimates.reshape(len(outputs), self.n_outputs, n_levels)
@@ -417,7 +429,7 @@ class RegressionTargets:
         return covariance
 
     def _covariance(self, outputs: np.ndarray) -> np.ndarray:
-        row, n = LOSSES[self.loss], self.n_outputs
+        row, n = loss_row(self.loss), self.n_outputs
         scales, rest = outputs[:, n : 2 * n], outputs[:, 2 * n :]
         if not row.pairs:
             variance = _VARIANCES.get(row.name, _square)(outputs[:, :n], scales)
@@ -452,7 +464,7 @@ class RegressionTargets:
         if self.loss == "quantile":
             at = self._levels_around(coverage)
             return self.estimates(outputs).reshape(len(outputs), self.n_outputs, -1)[:, :, at]
-        row, n = LOSSES[self.loss], self.n_outputs
+        row, n = loss_row(self.loss), self.n_outputs
         if not row.learns_scale:
             raise ValueError(
                 "predict_interval needs loss='quantile' with several levels, or a loss that learns "

@@ -10,7 +10,7 @@ import numpy as np
 
 from nbnet.estimators.targets import Targets
 from nbnet.graph.network import Network
-from nbnet.kernels.losses import LOSSES
+from nbnet.kernels.user import loss_row
 
 __all__ = ["NOTHING_CUT", "Cut", "cut", "initial", "packed", "uncut"]
 
@@ -24,7 +24,7 @@ def initial(
 ) -> np.ndarray:
     """Draw the parameters (P,) of a new model."""
     params = network.init(random_state, dtype=dtype)
-    if LOSSES[targets.loss].learns_scale:
+    if loss_row(targets.loss).learns_scale:
         # From unit scales on: the exponential of a random one may be any number.
         for last in (part[-1] for part in network.unpack(params, copy=False)):
             last[..., targets.n_outputs :] = 0

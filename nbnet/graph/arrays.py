@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from nbnet.kernels.losses import Loss
+from nbnet.kernels.losses import CUSTOM_LOSS, LOSSES, Loss
 from nbnet.kernels.machine.vectors import VECTOR_BYTES
 from nbnet.kernels.records import NUMBERS, Setting
+from nbnet.kernels.user import CustomLoss, loss_row
 
 __all__ = [
     "NO_INDICES",
     "NO_ORDER",
     "Samples",
     "aligned_zeros",
+    "check_loss",
     "check_targets",
     "check_weights",
     "frozen",
@@ -58,6 +60,11 @@ def row_of(table: dict[str, Any], parameter: str, name: Any) -> Any:
     if not isinstance(name, str) or name not in table:
         raise ValueError(f"{parameter} must be one of {sorted(table)}, got {name!r}")
     return table[name]
+
+
+def check_loss(loss: Any) -> Loss:
+    """The row of a loss by its name, or of a loss of the user's."""
+    return loss_row(loss) if isinstance(loss, CustomLoss) else row_of(LOSSES, "loss", loss)
 
 
 @dataclass(slots=True)
@@ -113,10 +120,18 @@ def check_targets(
     y = np.asarray(y)
     if y.dtype.kind not in "fiub":
         raise ValueError(f"y must hold real numbers, got dtype {y.dtype}")
-    counted = n_targets_of(row, n_outputs, levels)
-    n_targets = 1 if row.integer_targets else counted
     if y.ndim == 1:
         y = y[:, None]
+    if row.code == CUSTOM_LOSS:
+        counted = y.shape[-1]
+        if row.n_raw(counted) != n_outputs:
+            raise ValueError(
+                f"loss={row.name!r} needs {row.n_raw(counted)} raw outputs for y of shape "
+                f"{y.shape}; the network has {n_outputs}"
+            )
+    else:
+        counted = n_targets_of(row, n_outputs, levels)
+    n_targets = 1 if row.integer_targets else counted
     if y.shape != (n, n_targets):
         raise ValueError(
             f"y must have shape ({n}, {n_targets}) for loss={row.name!r} and {n_outputs} raw "

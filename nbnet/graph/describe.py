@@ -18,7 +18,7 @@ def describe(plan: Plan) -> str:
     ]
     for k, step in enumerate(plan.instructions):
         sources = ", ".join(name[i] for i in step.inputs)
-        lines.append(f"  {k:3d} {step.activation or step.op:12s} {sources} -> {name[step.out]}")
+        lines.append(f"  {k:3d} {step.kind:12s} {sources} -> {name[step.out]}")
     lines += ["", "parameters (natural offset, engine offset, group)"]
     for parameter, place in zip(plan.parameters, plan.places, strict=True):
         lines.append(

@@ -19,6 +19,7 @@ from nbnet.graph.nodes import Node
 from nbnet.graph.outline import Outline, to_engine
 from nbnet.graph.session import ROWS_AT_ONCE, SEEDS, Session
 from nbnet.kernels.entry import BLOCK
+from nbnet.kernels.user import CustomLoss
 
 if TYPE_CHECKING:
     from nbnet.graph.picture.svg import Drawing
@@ -65,7 +66,7 @@ class Network(Outline):
         self,
         params: Any,
         X: Any,
-        loss: str | None = None,
+        loss: str | CustomLoss | None = None,
         *,
         node: Node | str | None = None,
         seed: int | None = None,
@@ -76,7 +77,7 @@ class Network(Outline):
         ----------
         params : (P,) array
         X : (N, I) array or CSR
-        loss : str, optional
+        loss : str or CustomLoss, optional
             Apply this loss's inverse link: probabilities for the cross-entropies (a pinned class
             included), the parameters of the output distribution for others.
         node : Node or str, optional
@@ -111,8 +112,8 @@ class Network(Outline):
     # --- Gradients
 
     def objective(
-        self, X: Any, y: Any, *, loss: str, alpha: float = 0.0, sample_weight: Any = None,
-        dtype: Any = np.float64, **numbers: Any,
+        self, X: Any, y: Any, *, loss: str | CustomLoss, alpha: float = 0.0,
+        sample_weight: Any = None, dtype: Any = np.float64, **numbers: Any,
     ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:  # fmt: skip
         """The function from params (P,) to loss and gradient (P,) on fixed data.
 
@@ -129,7 +130,7 @@ class Network(Outline):
         X: Any,
         y: Any,
         *,
-        loss: str = "half_squared_error",
+        loss: str | CustomLoss = "half_squared_error",
         alpha: float = 0.0,
         sample_weight: Any = None,
         **numbers: Any,
@@ -145,8 +146,8 @@ class Network(Outline):
         X : (N, I) array or CSR
         y : (N,) or (N, T) array
             Class indices for ``"softmax_cross_entropy"``.
-        loss : str
-            A key of ``LOSSES``.
+        loss : str or CustomLoss
+            A key of ``LOSSES``, or a loss of your own.
         alpha : float, default=0
         sample_weight : (N,) array, optional
         **numbers : float, or sequence of float
@@ -174,7 +175,7 @@ class Network(Outline):
         X: Any,
         y: Any,
         *,
-        loss: str = "half_squared_error",
+        loss: str | CustomLoss = "half_squared_error",
         wrt: Sequence[Node | str],
         sample_weight: Any = None,
         **numbers: Any,
@@ -315,7 +316,7 @@ class Network(Outline):
             rows.append(
                 (
                     names[i],
-                    " ".join([node.activation or node.op, *numbers, *pieces]),
+                    " ".join([node.kind, *numbers, *pieces]),
                     ", ".join(names[place[parent]] for parent in node.inputs),
                     str(node.width),
                     " + ".join(f"{math.prod(p.shape):,}" for p in owned),

@@ -15,6 +15,7 @@ from typing import Any
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.ops import OPS
 from nbnet.kernels.records import Setting
+from nbnet.kernels.user import CustomActivation, activation_row
 
 __all__ = [
     "Node",
@@ -46,8 +47,8 @@ class Node:
     width : int
         Numbers per sample.
     name : str or None
-    activation : str or None
-        Key of ``ACTIVATIONS`` where `op` is ``"activation"``.
+    activation : str, CustomActivation or None
+        Key of ``ACTIVATIONS``, or one of the user's, where `op` is ``"activation"``.
     numbers : dict of str to float
         The numbers that its activation or op takes, such as ``negative_slope``.
     pieces : int
@@ -58,13 +59,17 @@ class Node:
     inputs: tuple[Node, ...]
     width: int
     name: str | None = None
-    activation: str | None = None
+    activation: str | CustomActivation | None = None
     numbers: dict[str, float] = field(default_factory=dict)
     pieces: int = 1
 
+    @property
+    def kind(self) -> str:
+        """What pictures and tables call it: the name of its activation, or of its op."""
+        return self.op if self.activation is None else activation_row(self.activation).name
+
     def __repr__(self) -> str:
-        kind = self.activation or self.op
-        return f"<{kind} node{f' {self.name!r}' if self.name else ''}, width {self.width}>"
+        return f"<{self.kind} node{f' {self.name!r}' if self.name else ''}, width {self.width}>"
 
     def __add__(self, other: Node) -> Node:
         return add(self, other) if isinstance(other, Node) else NotImplemented
@@ -192,15 +197,21 @@ def dropout(x: Node, rate: float, name: str | None = None) -> Node:
 _dropout = dropout  # `mlp` has a parameter of this name
 
 
-def activation(function: str, x: Node, *, name: str | None = None, **numbers: float) -> Node:
-    """Elementwise ``g(x)``, `function` being a key of ``ACTIVATIONS``.
+def activation(
+    function: str | CustomActivation, x: Node, *, name: str | None = None, **numbers: float
+) -> Node:
+    """Elementwise ``g(x)``, `function` being a key of ``ACTIVATIONS`` or a `CustomActivation`.
 
     `numbers` are those of its row there, such as ``negative_slope`` of ``"leaky_relu"``.
     """
     (x,) = _check_nodes("activation", (x,), 1)
-    if function not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {function!r}")
-    checked = _numbers(ACTIVATIONS[function].settings, numbers, function)
+    if not isinstance(function, CustomActivation) and function not in ACTIVATIONS:
+        raise ValueError(
+            f"activation must be one of {sorted(ACTIVATIONS)} or a CustomActivation, got "
+            f"{function!r}"
+        )
+    row = activation_row(function)
+    checked = _numbers(row.settings, numbers, row.name)
     return Node("activation", (x,), x.width, _check_name(name), function, checked)
 
 
@@ -257,7 +268,7 @@ def function_of(name: str) -> Callable[..., Node] | None:
 
 def mlp(
     n_features: int,
-    hidden: Sequence[tuple[str, int]],
+    hidden: Sequence[tuple[str | CustomActivation, int]],
     n_outputs: int,
     *,
     pieces: int = 2,
@@ -266,8 +277,9 @@ def mlp(
 ) -> Node:
     """A plain stack: one (activation, width) per hidden layer, then a dense output.
 
-    An activation is a key of ``ACTIVATIONS`` or ``"maxout"``. Each activation takes those of
-    `numbers` that its row names. Of the `dropout` rates, one per hidden layer, a 0 makes no node.
+    An activation is a key of ``ACTIVATIONS``, a `CustomActivation` or ``"maxout"``. Each takes
+    those of `numbers` that its row names. Of the `dropout` rates, one per hidden layer, a 0 makes
+    no node.
     """
     node = input(n_features, name="x")
     for i, (function, width) in enumerate(hidden, start=1):
@@ -275,7 +287,8 @@ def mlp(
             node = maxout(node, width, pieces, name=f"h{i}")
         else:
             node = dense(node, width, name=f"z{i}")
-            settings = ACTIVATIONS[function].settings if function in ACTIVATIONS else ()
+            row = None if isinstance(function, CustomActivation) else ACTIVATIONS.get(function)
+            settings = row.settings if row else ()
             own = {s.name: numbers[s.name] for s in settings if s.name in numbers}
             node = activation(function, node, name=f"h{i}", **own)
         if i <= len(dropout) and dropout[i - 1] > 0:

@@ -13,16 +13,16 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.utils import check_random_state
 
-from nbnet.graph.arrays import NO_ORDER, Samples, aligned_zeros, n_targets_of, row_of
+from nbnet.graph.arrays import NO_ORDER, Samples, aligned_zeros, check_loss, n_targets_of
 from nbnet.graph.nodes import Node, topological_order
 from nbnet.graph.parameters import Parameter, parameters_of
 from nbnet.graph.plan import Plan, make_plan
 from nbnet.kernels.entry import BLOCK, predict
-from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.machine.vectors import ROWS
 from nbnet.kernels.ops import OPS
 from nbnet.kernels.records import HEAD
 from nbnet.kernels.threads import Team
+from nbnet.kernels.user import CustomLoss
 
 __all__ = ["Outline", "to_engine"]
 
@@ -139,7 +139,7 @@ class Outline:
         engine: Callable[[Plan], np.ndarray],
         X: Any,
         dtype: np.dtype,
-        loss: str | None,
+        loss: str | CustomLoss | None,
         seed: int | None = None,
     ) -> np.ndarray:
         """Raw outputs (N, R), or what the inverse link of `loss` makes of them.
@@ -149,7 +149,7 @@ class Outline:
         """
         link, pinned = -1, False
         if loss is not None:
-            row = row_of(LOSSES, "loss", loss)
+            row = check_loss(loss)
             n_targets_of(row, self.n_outputs)  # or it has no distribution with such parameters
             link, pinned = row.link_code, row.pinned
         samples = Samples.of(X, self.n_features, dtype)

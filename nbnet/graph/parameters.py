@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nbnet.graph.nodes import Node
-from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.ops import OPS
+from nbnet.kernels.user import activation_row
 
 __all__ = ["Parameter", "parameters_of"]
 
@@ -83,7 +83,7 @@ def parameters_of(order: Sequence[Node], output_gain: float | None = None) -> tu
     of the node with parameters before it: as scikit-learn does.
     """
     followers = {
-        id(node.inputs[0]): ACTIVATIONS[node.activation]
+        id(node.inputs[0]): activation_row(node.activation)
         for node in order
         if node.activation is not None
     }

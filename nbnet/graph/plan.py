@@ -17,12 +17,12 @@ from nbnet.graph.layout import Place, pack, panels_of, place_parameters, round_u
 from nbnet.graph.nodes import Node, topological_order
 from nbnet.graph.parameters import Parameter
 from nbnet.graph.tasks import bounds, tasks_of
-from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.entry import BLOCK
 from nbnet.kernels.machine.vectors import DEPTH, ROWS, lanes
 from nbnet.kernels.ops import OPS
 from nbnet.kernels.records import HEAD, NODE_COLUMNS, NUMBERS, OP_COLUMNS, TASK_COLUMNS
 from nbnet.kernels.rows import scratch_for_rows
+from nbnet.kernels.user import CustomActivation, activation_row
 
 __all__ = ["Plan", "make_plan"]
 
@@ -48,12 +48,23 @@ class Instruction:
     op: str
     inputs: list[int]
     out: int
-    activation: str | None = None
+    activation: str | CustomActivation | None = None
     numbers: tuple[float, ...] = ()
     pieces: int = 1
     first: int = 0
     parameters: tuple[int, ...] = ()  # positions among all
     add: list[int] = field(default_factory=lambda: [-1, -1])
+
+    @property
+    def kind(self) -> str:
+        """The name of its activation, or of its op."""
+        return self.op if self.activation is None else activation_row(self.activation).name
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is compiled for every network."""
+        activation = self.activation
+        return OPS[self.op].plain and (activation is None or activation_row(activation).plain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +85,7 @@ class Plan:
     nodes, ops : int64 arrays, columns ``NODE_COLUMNS`` and ``OP_COLUMNS``
     numbers : (ops, NUMBERS) float64
     general : None or 1
-        What kernels get for the argument of that name: None if all ops and activations are plain.
+        What kernels get for the argument of that name: None if all instructions are plain.
     tasks : int64 array, columns ``TASK_COLUMNS``
     costs : (tasks,) float64
         About how long each takes, in arbitrary units.
@@ -149,11 +160,6 @@ class Plan:
             variable.panels, -1, self.lanes
         )
         return panels[:, :rows].swapaxes(0, 1).reshape(rows, -1)[:, : variable.width].copy()
-
-
-def _is_plain(step: Instruction) -> bool:
-    activation = step.activation
-    return OPS[step.op].plain and (activation is None or ACTIVATIONS[activation].plain)
 
 
 def _table(rows: list[Any], columns: tuple[str, ...]) -> np.ndarray:
@@ -252,7 +258,7 @@ class _Draft:
             owned.setdefault(parameter.node, []).append(i)
         for place, node in enumerate(order):
             inputs = [self._index[id(parent)] for parent in node.inputs]
-            name = node.name or f"{node.activation or node.op}_{len(self._variables)}"
+            name = node.name or f"{node.kind}_{len(self._variables)}"
             kept = id(node) in keep
             silent = OPS[node.op].training_only and not self.noise
             if silent and not kept:
@@ -326,7 +332,7 @@ class _Draft:
         for step in self._instructions:
             if step.activation is not None:
                 z, h = self._variables[step.inputs[0]], self._variables[step.out]
-                from_value = ACTIVATIONS[step.activation].derivative_from_value
+                from_value = activation_row(step.activation).derivative_from_value
                 if z.readers == 1 and not (z.kept or h.kept):
                     over[step.out] = z
                     if not self.training or (from_value and step.inputs[0] not in needed):
@@ -410,12 +416,15 @@ class _Draft:
                 "mirror": -1,
             }
             if step.activation is not None:
-                activation = ACTIVATIONS[step.activation]
+                activation = activation_row(step.activation)
                 row |= {
                     "activation": activation.code,
                     "from_value": activation.derivative_from_value,
                     "restore": not activation.zero_at_zero,
                 }
+            if isinstance(step.activation, CustomActivation):
+                value, derivative = step.activation.addresses(self.dtype, self.training)
+                row |= {"value_address": value, "derivative_address": derivative}
             for column, i in zip(("weights", "bias"), step.parameters, strict=False):
                 row[column] = self.places[i].at
             if step.parameters:
@@ -437,7 +446,7 @@ class _Draft:
             ),
             ops=_table(rows, OP_COLUMNS),
             numbers=numbers,
-            general=None if all(map(_is_plain, self._instructions)) else 1,
+            general=None if all(step.plain for step in self._instructions) else 1,
             tasks=tasks,
             costs=costs,
             parameters=self.parameters,

@@ -16,6 +16,7 @@ from nbnet.graph.nodes import input as input_node
 from nbnet.graph.outline import Outline
 from nbnet.graph.plan import Plan
 from nbnet.graph.session import Session
+from nbnet.kernels.user import CustomLoss
 
 __all__ = ["Readout"]
 
@@ -42,8 +43,8 @@ class Readout:
         In that dtype.
     n_raw : int
         R, the number of raw outputs.
-    loss : str
-        A key of ``LOSSES``.
+    loss : str or CustomLoss
+        A key of ``LOSSES``, or a loss of the user's.
     numbers : dict
         Hyperparameters of the loss, by name.
     general : None or 1
@@ -55,7 +56,7 @@ class Readout:
         y: np.ndarray,
         sample_weight: np.ndarray | None,
         n_raw: int,
-        loss: str,
+        loss: str | CustomLoss,
         numbers: Mapping[str, float],
         general: int | None,
     ):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from nbnet.graph.arrays import (
     Samples,
     aligned_zeros,
+    check_loss,
     check_targets,
     check_weights,
     frozen,
@@ -16,13 +19,14 @@ from nbnet.graph.arrays import (
     take_numbers,
 )
 from nbnet.graph.nodes import Node
-from nbnet.graph.outline import Outline
-from nbnet.kernels.entry import FINISHED, SMALLEST, apply, train
-from nbnet.kernels.losses import LOSSES
+from nbnet.graph.outline import Outline, to_engine
+from nbnet.kernels.entry import BLOCK, FINISHED, SMALLEST, apply, train
 from nbnet.kernels.machine.vectors import ROWS
 from nbnet.kernels.optimizers import GROUPS, HYPER, OPTIMIZERS, Group
 from nbnet.kernels.records import HEAD, REPORT, STEP_COLUMNS, Setting
+from nbnet.kernels.rows import scratch_for_rows
 from nbnet.kernels.threads import Team
+from nbnet.kernels.user import CustomLoss
 
 __all__ = ["ROWS_AT_ONCE", "SEEDS", "Session"]
 
@@ -30,6 +34,7 @@ __all__ = ["ROWS_AT_ONCE", "SEEDS", "Session"]
 ROWS_AT_ONCE = 2048
 
 SEEDS = 2**62
+FEW = 3  # rows at which a gradient of the user's is checked
 
 _ALPHA = Setting("alpha", 0.0, 0.0, np.inf, closed=True)
 _CLIP_NORM = Setting("clip_norm", 0.0, 0.0, np.inf)
@@ -48,8 +53,9 @@ class Session:
         Not copied if C-contiguous and of that dtype.
     y : (N,) or (N, T) array
     sample_weight : (N,) array, optional
-    loss : str
-        A key of ``LOSSES``.
+    loss : str or CustomLoss
+        A key of ``LOSSES``, or a loss of the user's, whose gradient is checked at a few rows when
+        it is first used.
     optimizer : str or None, default="adam"
         A key of ``OPTIMIZERS``; None if only gradients are wanted.
     batch_size : int, optional
@@ -96,7 +102,7 @@ class Session:
         y: Any,
         sample_weight: Any = None,
         *,
-        loss: str,
+        loss: str | CustomLoss,
         optimizer: str | None = "adam",
         batch_size: int | None = None,
         alpha: float = 0.0,
@@ -111,7 +117,7 @@ class Session:
         checked: bool = False,
         **numbers: Any,
     ):
-        loss_facts = row_of(LOSSES, "loss", loss)
+        loss_facts = check_loss(loss)
         optimizer_facts = None if optimizer is None else row_of(OPTIMIZERS, "optimizer", optimizer)
         n_slots = 0 if optimizer_facts is None else optimizer_facts.slots
         settings: dict[str, float] = {} if optimizer_facts is None else optimizer_facts.settings
@@ -175,6 +181,10 @@ class Session:
                 )
             for slot, into in zip(slots, self._slots, strict=True):
                 plan.pack(slot, into)
+        n_scratch = plan.n_scratch
+        if isinstance(loss, CustomLoss):
+            n_targets = targets.shape[1]  # perhaps more than there are raw outputs
+            n_scratch = max(n_scratch, scratch_for_rows(BLOCK, network.n_outputs, n_targets))
         whole = 1 if optimizer is None else 2 if clip_norm > 0 else 0
         self._stored = aligned_zeros(plan.n_engine if whole or rows < batch_size else 0, dtype)
         self.work = aligned_zeros(plan.n_work, dtype)
@@ -187,6 +197,7 @@ class Session:
             whole=whole,
             seed=0 if seed is None else seed,
             average=n_slots,
+            loss_address=self._address_of(loss, params, X, targets, weights),
         )
         rows_of_groups = {**GROUPS, **(groups or {})}
         self._tables = (
@@ -221,7 +232,7 @@ class Session:
         self._norms = np.zeros(len(plan.tasks) if wanted else 0)
         self._room = (
             self.work,
-            aligned_zeros(size * plan.n_scratch, dtype).reshape(size, -1),
+            aligned_zeros(size * n_scratch, dtype).reshape(size, -1),
             np.zeros(plan.rows),
             np.zeros(len(plan.tasks)),
             self._norms,
@@ -229,6 +240,24 @@ class Session:
             None if loss_facts.plain else 1,
             self._extras,
         )
+
+    def _address_of(
+        self, loss: str | CustomLoss, params: np.ndarray, X: Any, targets: np.ndarray, weights: Any
+    ) -> int:
+        """Where kernels find the function of a loss of the user's, checked here; 0 for others."""
+        if not isinstance(loss, CustomLoss):
+            return 0
+        self._loss = loss  # the address is good as long as it
+
+        def look() -> tuple[np.ndarray, np.ndarray]:
+            rows = np.arange(self.n_samples) if weights is None else np.flatnonzero(weights)
+            rows = rows[:FEW]
+            few = X.tocsr()[rows] if sparse.issparse(X) else np.asarray(X)[rows]
+            engine = partial(to_engine, params)
+            return self._network.run_forward(engine, few, params.dtype, None), targets[rows]
+
+        loss.check(self._network.n_outputs, targets.shape[1], look)
+        return loss.address(params.dtype)
 
     def epoch(self, order: np.ndarray, steps: Any) -> float:
         """One step for each consecutive slice of `batch_size` rows.
@@ -339,7 +368,7 @@ class Session:
             10.0 * stored.size,
         )  # fmt: skip
 
-    def forward(self, X: Any, loss: str | None = None) -> np.ndarray:
+    def forward(self, X: Any, loss: str | CustomLoss | None = None) -> np.ndarray:
         """`Network.forward` with the current parameters, or their average if there is one."""
         engine = self._averaged if self._average > 0 else self._params
         return self._network.run_forward(

@@ -136,10 +136,9 @@ def _steps(caller: str, estimator: Any) -> tuple[list[_Op], int]:
             steps.append(_Op("bend", inputs, derivatives=derivatives))
         elif node.op != "input":
             name = f"node {i}" if node.name is None else f"node {node.name!r}"
-            kind = node.activation or node.op
             raise ValueError(
                 f"{caller} needs a piecewise-linear network: dense, maxout, add, concat and the "
-                f"activations identity, {', '.join(_DERIVATIVES)}; {name} is {kind}"
+                f"activations identity, {', '.join(_DERIVATIVES)}; {name} is {node.kind}"
             )
         place[node] = len(steps)
     return steps, net.n_features

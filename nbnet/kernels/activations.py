@@ -48,7 +48,14 @@ from nbnet.kernels.compile.jit import kernel
 from nbnet.kernels.machine.elementary import exp, expm1, log1p, ndtr, tanh
 from nbnet.kernels.records import Setting
 
-__all__ = ["ACTIVATIONS", "Activation", "ActivationName", "activate", "multiply_by_derivative"]
+__all__ = [
+    "ACTIVATIONS",
+    "CUSTOM_ACTIVATION",
+    "Activation",
+    "ActivationName",
+    "activate",
+    "multiply_by_derivative",
+]
 
 ActivationName = Literal[
     "identity", "logistic", "tanh", "relu", "leaky_relu", "abs", "softplus",
@@ -62,6 +69,7 @@ SELU_SCALE = 1.0507009873554804934193349852946
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_TAIL = SELU_SCALE * SELU_ALPHA
 DENSITY_AT_0 = 1.0 / math.sqrt(2.0 * math.pi)  # of the standard normal distribution
+CUSTOM_ACTIVATION = -1  # of the user's: `ops` calls its functions by their addresses
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ from nbnet.kernels.machine.elementary import exp, log, log1p
 from nbnet.kernels.machine.moves import run
 from nbnet.kernels.records import Setting
 
-__all__ = ["LOSSES", "Loss", "apply_inverse_link", "value_and_gradient"]
+__all__ = ["CUSTOM_LOSS", "LOSSES", "Loss", "apply_inverse_link", "value_and_gradient"]
 
 (
     SOFTMAX_CROSS_ENTROPY,
@@ -112,6 +112,7 @@ __all__ = ["LOSSES", "Loss", "apply_inverse_link", "value_and_gradient"]
     HALF_BINOMIAL_DEVIANCE,
     NEGATIVE_BINOMIAL,
 ) = range(23)
+CUSTOM_LOSS = -1  # of the user's: `rows` calls its function by its address
 
 LOG_2 = math.log(2.0)
 HALF_LOG_2_PI = math.log(2.0 * math.pi) / 2.0

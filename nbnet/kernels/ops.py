@@ -48,9 +48,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbnet.kernels.activations import activate, multiply_by_derivative
+from nbnet.kernels.activations import CUSTOM_ACTIVATION, activate, multiply_by_derivative
 from nbnet.kernels.compile.jit import kernel
 from nbnet.kernels.machine.barrier import stopped
+from nbnet.kernels.machine.call import call
 from nbnet.kernels.machine.moves import copy_row, gather_rows, prefetch, run
 from nbnet.kernels.machine.random import bits, keys
 from nbnet.kernels.machine.vectors import DEPTH
@@ -71,6 +72,7 @@ from nbnet.kernels.records import (
     CODE,
     COLUMNS,
     DELTA,
+    DERIVATIVE_ADDRESS,
     FIRST,
     FROM_VALUE,
     H_LANES,
@@ -84,6 +86,7 @@ from nbnet.kernels.records import (
     PIECES,
     RESTORE,
     VALUE,
+    VALUE_ADDRESS,
     WEIGHTS,
     WIDTH,
     Block,
@@ -356,13 +359,24 @@ def activation_forward(op, number, nodes, block, general):
         h = run(work, at + r0 * v, n)
         if z[VALUE] != out[VALUE]:
             _copy(run(work, z[VALUE] + p * panel + r0 * v, n), h)
-        activate(op[ACT], h, number, general)
+        if general is not None and op[ACT] == CUSTOM_ACTIVATION:
+            call(op[VALUE_ADDRESS], (h, n))
+        else:
+            activate(op[ACT], h, number, general)
     used = out[WIDTH] - (out[PANELS] - 1) * v
     if used < v and op[RESTORE] == 1:
         at = out[VALUE] + (out[PANELS] - 1) * panel
         for r in range(r0, r1):
             for c in range(used, v):
                 work[at + r * v + c] = 0
+
+
+@kernel
+def _activation_derivative(op, d, h, number, general):
+    if general is not None and op[ACT] == CUSTOM_ACTIVATION:
+        call(op[DERIVATIVE_ADDRESS], (d, h, d.size))
+    else:
+        multiply_by_derivative(op[ACT], d, h, number, general)
 
 
 @kernel
@@ -377,11 +391,11 @@ def activation_backward(op, number, nodes, block, scratch, general):
         h = run(work, seen + at, n)
         dz = run(work, z[DELTA] + at, n)
         if z[DELTA] == out[DELTA]:
-            multiply_by_derivative(op[ACT], d, h, number, general)
+            _activation_derivative(op, d, h, number, general)
         else:
             copy = run(scratch, 0, n)
             _copy(d, copy)
-            multiply_by_derivative(op[ACT], copy, h, number, general)
+            _activation_derivative(op, copy, h, number, general)
             _send(copy, dz, op[ADD_0])
 
 

@@ -54,6 +54,8 @@ OP_COLUMNS = (
     "mirror",  # and transposed weights, -1 if there are none, = weights if narrow
     "inputs",  # rows of the weight matrix, padded
     "columns",  # its columns, padded: rows of the transposed copy
+    "value_address",  # of the functions of a custom activation
+    "derivative_address",
 )
 (
     CODE,
@@ -72,6 +74,8 @@ OP_COLUMNS = (
     MIRROR,
     INPUTS,
     COLUMNS,
+    VALUE_ADDRESS,
+    DERIVATIVE_ADDRESS,
 ) = range(len(OP_COLUMNS))
 
 # Numbers of an op, such as a negative slope, and of a loss, such as a quantile. Of a loss there are
@@ -116,6 +120,7 @@ HEAD = (
     "whole",  # 1: the gradient is stored, no update follows; 2: one does, once all of it is there
     "seed",  # of the masks of dropout
     "average",  # the slot of the averaged parameters
+    "loss_address",  # of the function of a custom loss
 )
 (
     H_LANES,
@@ -130,6 +135,7 @@ HEAD = (
     H_WHOLE,
     H_SEED,
     H_AVERAGE,
+    H_LOSS_ADDRESS,
 ) = range(len(HEAD))
 
 # What `train` reports and continues from.

@@ -11,13 +11,15 @@ from __future__ import annotations
 import numpy as np
 
 from nbnet.kernels.compile.jit import kernel
-from nbnet.kernels.losses import apply_inverse_link, value_and_gradient
+from nbnet.kernels.losses import CUSTOM_LOSS, apply_inverse_link, value_and_gradient
+from nbnet.kernels.machine.call import call
 from nbnet.kernels.machine.moves import run, transpose_block
 from nbnet.kernels.ops import data_row
 from nbnet.kernels.records import (
     DELTA,
     H_LANES,
     H_LOSS,
+    H_LOSS_ADDRESS,
     H_OUTPUT,
     H_PANEL,
     H_TARGETS,
@@ -38,9 +40,12 @@ def _whole_vectors(rows):
     return (rows + WHOLE_VECTORS - 1) // WHOLE_VECTORS * WHOLE_VECTORS
 
 
-def scratch_for_rows(rows: int, outputs: int) -> int:
-    """Numbers of scratch that a block of so many rows needs for the loss of so many raw outputs."""
-    return (2 * outputs + 3) * (rows + WHOLE_VECTORS)
+def scratch_for_rows(rows: int, outputs: int, targets: int = 0) -> int:
+    """Numbers of scratch that a block of so many rows needs for the loss of so many raw outputs.
+
+    `targets` need only be told where there may be more of them than raw outputs.
+    """
+    return (outputs + max(outputs, targets) + 3) * (rows + WHOLE_VECTORS)
 
 
 @kernel
@@ -64,6 +69,27 @@ def exchange(head, work, at, r0, rows, n, z, high, inward):
                 else:
                     for r in range(rows):
                         work[here + r * v + c] = column[r]
+
+
+@kernel
+def _custom_loss(address, z, target, high, height, value, weight, scratch):
+    """Call the user's function with a copy of each row; `z` is replaced by the gradient.
+
+    `scratch` is room for two rows of raw outputs and one of targets.
+    """
+    n, targets = z.size // high, target.size // high
+    raw, y, gradient = run(scratch, 0, n), run(scratch, n, targets), run(scratch, n + targets, n)
+    for r in range(height):
+        if weight[r] == 0:
+            continue
+        for c in range(n):
+            raw[c] = z[c * high + r]
+            gradient[c] = 0
+        for t in range(targets):
+            y[t] = target[t * high + r]
+        call(address, (raw, y, gradient, run(value, r, 1), n, targets))
+        for c in range(n):
+            z[c * high + r] = gradient[c]
 
 
 @kernel
@@ -101,9 +127,13 @@ def loss_of_rows(
         for t in range(targets):
             target[t * high + r] = y[max(row, 0) * targets + t]
     exchange(head, work, out[VALUE], r0, height, n, z, high, np.int64(1))
-    value_and_gradient(
-        head[H_LOSS], z, target, high, value, run(scratch, at + 2 * high, high), numbers, rare
-    )
+    if rare is not None and head[H_LOSS] == CUSTOM_LOSS:
+        room = run(scratch, at + 2 * high, 2 * n + targets)  # the multiple of `high` is not all
+        _custom_loss(head[H_LOSS_ADDRESS], z, target, high, height, value, weight, room)
+    else:
+        value_and_gradient(
+            head[H_LOSS], z, target, high, value, run(scratch, at + 2 * high, high), numbers, rare
+        )
     # Padding, or a row left out, has neither loss nor gradient, were they infinite.
     for r in range(height):
         losses[r0 + r] = value[r] * weight[r] if weight[r] != 0 else 0

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nbnet.graph.network import Network
+from nbnet.kernels.user import CustomLoss
 
 __all__ = ["Problem", "Recipe"]
 
@@ -25,8 +26,8 @@ class Problem:
         Targets, in the dtype of `X`.
     sample_weight : ndarray of shape (N,) or None
         Weights of the rows, in the dtype of `X`; None weighs all alike.
-    loss : str
-        A name in `LOSSES`.
+    loss : str or CustomLoss
+        A name in `LOSSES`, or a loss of the user's.
     numbers : dict
         Hyperparameters of the loss, by name; empty for most. Several levels are a tuple.
     """
@@ -35,7 +36,7 @@ class Problem:
     X: Any
     y: np.ndarray
     sample_weight: np.ndarray | None
-    loss: str
+    loss: str | CustomLoss
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -149,8 +149,9 @@ def _formula(step: _Symbols) -> tuple[str, list[str]]:
         case "concat":
             stops = accumulate((parent.width for parent in node.inputs), initial=0)
             return f"[{_listed(x, ', ')}]", [f"G[:, {i}:{j}]" for i, j in pairwise(stops)]
-    derivative = "" if node.activation == "identity" else f" ⊙ {node.activation}′({x[0]})"
-    return f"{node.activation}({x[0]})", [f"G{derivative}"]
+    function = _clean(node.kind)
+    derivative = "" if node.activation == "identity" else f" ⊙ {function}′({x[0]})"
+    return f"{function}({x[0]})", [f"G{derivative}"]
 
 
 _NORMAL = "n: each row less its mean, over its standard deviation"
@@ -169,7 +170,7 @@ def _of_weights(step: _Symbols) -> str:
 def _forward(view: Diagram, steps: list[_Symbols]) -> None:
     """The data: what each node is, its shape and its parameters."""
     for step in steps:
-        node, name, kind = step.node, _clean(step.node.name), step.node.activation or step.node.op
+        node, name, kind = step.node, _clean(step.node.name), _clean(step.node.kind)
         words = [kind] if name else []
         words += [f"{node.pieces} pieces"] if node.op == "maxout" else []
         words += [f"{number.replace('_', ' ')} {value:g}" for number, value in node.numbers.items()]

@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numba
-from numba import config, njit, typeof
+from numba import cfunc, config, njit, typeof
 from numba.extending import intrinsic
 
 from nbnet.kernels.compile.canary import disagreement
@@ -30,11 +30,13 @@ from nbnet.kernels.compile.stamp import code_stamp
 __all__ = [
     "COMPILED",
     "Compilations",
+    "c_function",
     "compilations",
     "compile_for",
     "interpreted",
     "kernel",
     "machine_code",
+    "of_user",
 ]
 
 _log = logging.getLogger("nbnet")
@@ -111,6 +113,25 @@ def _compiled(function, entry, compilers, **flags):
 def _stamp():
     code = code_stamp("nbnet.kernels")
     return code and code + repr(sorted(_FLAGS.items())).encode()
+
+
+# Of users' functions, which may do what kernels do not, such as to make an array.
+_USERS_FLAGS = {name: _FLAGS[name] for name in ("error_model", "fastmath", "boundscheck")}
+
+
+def of_user(function):
+    """Compile a function of the user's, to be called by compiled functions alone.
+
+    It becomes part of them, however long it is: no loop with a call in it is vectorised.
+    """
+    needless = _understood(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    return njit(forceinline=True, **_USERS_FLAGS, **needless)(function)
+
+
+def c_function(signature, function):
+    """Compile a function for others to call by its `address`, which is good as long as it."""
+    flags = {"pipeline_class": pipeline.CallbackCompiler} if _COMPILERS else {}
+    return cfunc(signature, **_USERS_FLAGS, **flags)(function)
 
 
 _ENTRY_POINTS: list = []  # the kernels whose machine code is kept
