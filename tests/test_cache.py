@@ -53,7 +53,9 @@ for loss in REGRESSION_LOSSES:
         MLPRegressor(loss, early_stopping=True, max_iter=2).fit(data, shares).predict(data)
 MLPRegressor("gaussian", covariance="full", max_iter=2).fit(X, X).predict(X, return_cov=True)
 MLPClassifier(loss="pinned_log_loss", max_iter=2).fit(X, y).predict(X)
-body = lambda x: graph.add(graph.relu(graph.dense(x, 3)), graph.maxout(x, 3, pieces=4), x)
+def body(x):
+    h = graph.layer_norm(graph.relu(graph.dense(x, 3)))
+    return graph.add(h, graph.maxout(x, 3, pieces=4), x)
 for Estimator in (MLPClassifier, MLPRegressor):
     for data in (X, X.astype(np.float32), scipy.sparse.csr_array(X)):
         model = Estimator(architecture=body, max_iter=2).fit(data, y)

@@ -140,7 +140,7 @@ ATTRIBUTES = """\
         Rows seen in training, over all epochs of 'sgd' and 'adam'.
 
     n_layers_ : int
-        Number of layers, input and output included.
+        Number of layers, input and output included: one more than `coefs_` has entries.
 
     n_outputs_ : int
         Number of outputs: columns of `y`, or classes if there are more than two, otherwise 1.
