@@ -110,7 +110,7 @@ def extras(result: dict) -> str:
     turns = min(len(run["ms_per_epoch"]) for run in result["extras"].values())
     head = ["", "ms per epoch", "÷ plain W2", "aim, at most"]
     return (
-        f"{table(head, rows)}\n\nnbnet alone, float32, Adam; medians of {turns} turns, taken in one "
+        f"{table(head, rows)}\n\nnbnet alone, float32, Adam; medians of {turns} turns in one "
         f"process. {provenance(result)}"
     )
 
