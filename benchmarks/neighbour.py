@@ -77,7 +77,7 @@ def main() -> int:
                 for key in ("quiet", "disturbed"):
                     run[f"median_{key}_ms"] = statistics.median(run[f"{key}_ms"])
                 run["ratio"] = run["median_disturbed_ms"] / run["median_quiet_ms"]
-                run["equal"] = agree(run, reference, workload.dtype)
+                run["equal"] = agree(run, reference, workload)
             columns = {
                 "quiet, ms/epoch": lambda run: f"{run['median_quiet_ms']:.2f}",
                 "disturbed": lambda run: f"{run['median_disturbed_ms']:.2f}",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks import curves, peak
+from benchmarks.extras import PLAIN
 from benchmarks.systems import label
 from benchmarks.workloads import Workload
 
@@ -92,6 +93,25 @@ def variants(result: dict) -> str:
     return (
         f"{training_table(result, main=False)}\n\nMilliseconds per epoch; float32, Adam and ReLU "
         f"where nothing else is said; a dash where a system does not offer it. {provenance(result)}"
+    )
+
+
+def extras(result: dict) -> str:
+    """What each extra costs nbnet, one row an extra."""
+    rows = [
+        [
+            "plain W2" if name == PLAIN else run["workload"]["stands_for"],
+            digits(run["median_ms"]),
+            f"{run['ratio']:.2f}",
+            "–" if run["aim"] is None else f"{run['aim']:.2f}",
+        ]
+        for name, run in result["extras"].items()
+    ]
+    turns = min(len(run["ms_per_epoch"]) for run in result["extras"].values())
+    head = ["", "ms per epoch", "÷ plain W2", "aim, at most"]
+    return (
+        f"{table(head, rows)}\n\nnbnet alone, float32, Adam; medians of {turns} turns in one "
+        f"process. {provenance(result)}"
     )
 
 
@@ -186,6 +206,7 @@ def startup(result: dict) -> str:
 SECTIONS: list[tuple[str, str, Callable[[dict], str]]] = [
     ("training", "Training", training),
     ("variants", "Other units, losses, solvers, dtypes, batches, data", variants),
+    ("extras", "What extras cost", extras),
     ("avx2", "All systems held to AVX2", avx2),
     ("curves", "Width, batch, depth", picture),
     ("neighbour", "With a busy neighbour", neighbour),

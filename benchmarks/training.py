@@ -8,10 +8,12 @@ very first epoch in the process took longer than the second: compiling, mostly.
 
 The work is equal: same data, dtype, initial parameters, order of rows, batches (the short last one
 kept), optimizer and epochs, the shuffle counted for all. So the loss curves must agree. They are
-held against scikit-learn's: in float32 the first epoch's loss within 0.1 %, the last within 5 %,
-because rounding is amplified from step to step; in float64 within 1e-8 and 1e-6. The scores of
-held-out rows must agree within 0.02. Otherwise the table says UNEQUAL and the exit status is 1. A
-system that does not offer what a workload asks for is left out there.
+held against scikit-learn's, or where it takes no part the first system's: in float32 the first
+epoch's loss within 0.1 %, the last within 5 %, because rounding is amplified from step to step; in
+float64 within 1e-8 and 1e-6. With dropout each system draws masks of its own: within 2 % and 3.5 %.
+The scores of held-out rows must agree within 0.02, the loss of averaged parameters as the last one.
+Otherwise the table says UNEQUAL and the exit status is 1. A system that does not offer what a
+workload asks for is left out there.
 
     python -m benchmarks.training                          everything that is installed
     python -m benchmarks.training --set variants --repeats 3      other units, losses, solvers, ...
@@ -34,6 +36,10 @@ from benchmarks.workloads import VARIANTS, WORKLOADS, Workload
 
 # First and last loss, relative.
 TOLERANCES = {"float32": (1e-3, 5e-2), "float64": (1e-8, 1e-6)}
+# Three times the deviation between two fits with other masks: on W2-dropout that is 0.5 % and 1.2 %
+# (20 fits each by nbnet, PyTorch and JAX, of which one deviates by 0.3 % and 0.8 %), on 500 rows
+# of it 0.7 % and 0.8 %.
+DROPOUT_TOLERANCES = (2e-2, 3.5e-2)
 SCORE_TOLERANCE = 0.02
 TURN_SECONDS = 0.5  # a turn goes on at least so long
 
@@ -80,16 +86,22 @@ def measure(
         milliseconds, curves = take_turn(workers[name], workload.epochs, turn_seconds)
         runs[name]["ms_per_epoch"].append(milliseconds)
         runs[name] |= curves
+    if workload.average:  # the losses are those of the parameters themselves
+        for name, run in runs.items():
+            run["averaged_loss"] = workers[name].ask("averaged_loss")["result"]
     return {"workload": workload.stored(), "systems": runs}
 
 
-def take_turn(worker: Worker, epochs: int, turn_seconds: float) -> tuple[float, dict]:
-    """Milliseconds per epoch after the warm-up epoch, and the losses of all epochs."""
+def take_turn(worker: Worker, epochs: int, turn_seconds: float, **which: str) -> tuple[float, dict]:
+    """Milliseconds per epoch after the warm-up epoch, and the losses of all epochs.
+
+    `which` goes to a worker that has more than one fit.
+    """
     times = []
     start = time.perf_counter()
     while not times or time.perf_counter() - start < turn_seconds:
-        one = worker.ask("train", epochs=1)
-        all_ = worker.ask("train", epochs=1 + epochs)
+        one = worker.ask("train", epochs=1, **which)
+        all_ = worker.ask("train", epochs=1 + epochs, **which)
         times.append(1e3 * (all_["seconds"] - one["seconds"]) / epochs)
     return statistics.median(times), all_["result"]
 
@@ -104,7 +116,7 @@ def compare(measured: dict, rates: dict | None = None) -> None:
             run["gflops"] = workload.flops_per_epoch / (run["median_ms"] * 1e-3) / 1e9
             if rates is not None:
                 run |= shares(run["gflops"], rates, workload.dtype, parse(name)[1] == 1)
-        run["equal"] = agree(run, reference, workload.dtype)
+        run["equal"] = agree(run, reference, workload)
     measured["equal"] = all(run["equal"] for run in runs.values())
 
 
@@ -122,13 +134,14 @@ def shares(gflops: float, rates: dict, dtype: str, one_core: bool) -> dict[str, 
     return found
 
 
-def agree(run: dict, reference: dict, dtype: str) -> bool:
+def agree(run: dict, reference: dict, workload: Workload) -> bool:
     """Whether two fits did the same work, by their losses and scores."""
-    first, last = TOLERANCES[dtype]
+    first, last = DROPOUT_TOLERANCES if workload.dropout else TOLERANCES[workload.dtype]
     scores = zip(run.get("scores", ()), reference.get("scores", ()), strict=True)
     return (
         abs(run["losses"][0] / reference["losses"][0] - 1) <= first
         and abs(run["losses"][-1] / reference["losses"][-1] - 1) <= last
+        and abs(run.get("averaged_loss", 1.0) / reference.get("averaged_loss", 1.0) - 1) <= last
         and all(abs(a - b) <= SCORE_TOLERANCE for a, b in scores)
     )
 

@@ -4,10 +4,10 @@ Everything that has to be the same for all systems is made here, from one seed, 
 numbers that scikit-learn's estimators draw: first the initial parameters, layer by layer, then the
 rows held out for validation, if any, then one shuffle per epoch, composed with the shuffles before
 it. So each system sees the same batches in the same order from the same start, and the loss curves
-must agree up to rounding.
+must agree up to rounding; with dropout, up to what masks of another generator change.
 
 ``WORKLOADS`` are the five of the README's table, ``VARIANTS`` change one thing each: dtype, hidden
-units, loss, solver, batch, kind of data.
+units, loss, solver, batch, kind of data, or what else a step does (``EXTRAS``).
 """
 
 from collections.abc import Iterator
@@ -22,6 +22,9 @@ from sklearn.model_selection import train_test_split
 SEED = 0
 VALIDATION_FRACTION = 0.1
 REGRESSION_LOSSES = ("squared_error", "absolute_error", "poisson")
+# Fields of a workload: what a step of Adam may do besides, for several classes. scikit-learn has
+# none of these.
+EXTRAS = ("dropout", "weight_decay", "schedule", "clip_norm", "average", "label_smoothing")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,12 @@ class Workload:
     weighted: bool = False  # rows have weights
     early_stopping: bool = False  # rows are held out and scored after each epoch
     density: float = 1.0  # below 1, X is a CSR matrix
+    dropout: float = 0.0  # of the units of each hidden layer
+    weight_decay: float = 0.0  # decoupled, of the weights alone
+    schedule: str = "constant"  # or "cosine": half a wave down to 0, update by update
+    clip_norm: float | None = None  # of the gradient of all parameters
+    average: float = 0.0  # decay of the exponential average of the parameters
+    label_smoothing: float = 0.0  # the share of the target that all classes get alike
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> "Workload":
@@ -61,6 +70,11 @@ class Workload:
         """Return the fields that are not at their defaults: what a JSON keeps."""
         values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
+
+    @property
+    def extras(self) -> dict[str, Any]:
+        """Those of ``EXTRAS`` that are in use."""
+        return {name: value for name, value in self.stored().items() if name in EXTRAS}
 
     @property
     def is_regression(self) -> bool:
@@ -142,6 +156,14 @@ class Workload:
         rng = np.random.default_rng(SEED + 1)
         return rng.uniform(0.5, 1.5, self.n_samples).astype(self.dtype)
 
+    def learning_rates(self, epoch: int, epochs: int) -> np.ndarray:
+        """Learning rate of each update of an epoch, in a fit of so many epochs."""
+        steps = len(self.batches)
+        if self.schedule == "constant":
+            return np.full(steps, self.learning_rate)
+        shares = (epoch + np.arange(steps) / steps) / epochs  # of all updates, done before each
+        return self.learning_rate * (1 + np.cos(np.pi * shares)) / 2
+
     def loss_constant(self, y: np.ndarray) -> float:
         """Mean part of the loss that depends on the targets alone; it has no gradient."""
         return float(np.mean(xlogy(y, y) - y)) if self.loss == "poisson" else 0.0
@@ -172,6 +194,10 @@ class Workload:
                 rows, test_size=VALIDATION_FRACTION, random_state=rng, stratify=stratify
             )
         )
+
+    def mask_seed(self, rng: np.random.RandomState) -> int:
+        """Seed of the masks of dropout; drawn, as by nbnet, only where there are any."""
+        return int(rng.randint(2**62, dtype=np.int64)) % 2**31 if self.dropout else SEED
 
     def orders(self, rng: np.random.RandomState, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the order of the rows in each epoch, as scikit-learn draws it."""
@@ -206,6 +232,8 @@ def _regression(suffix: str, loss: str, stands_for: str) -> Workload:
     return _variant("W2", suffix, stands_for, loss=loss, n_classes=1)
 
 
+CLIP_NORM = 0.75  # below the norm of nine tenths of the gradients of W2
+
 VARIANTS = _named(
     [
         _variant("W1", "softmax", "two softmax outputs", softmax_of_two=True),
@@ -235,6 +263,18 @@ VARIANTS = _named(
         _variant("W2", "weights", "sample weights", weighted=True),
         _variant("W2", "batch-1", "1,000 rows, one by one", n_samples=1000, batch_size=1),
         _variant("W2", "batch-10000", "batches of 10,000", batch_size=10_000),
+        _variant("W2", "silu", "SiLU", activation="silu"),
+        _variant("W2", "gelu", "GELU", activation="gelu"),
+        _variant("W2", "dropout", "dropout 0.1", dropout=0.1),
+        _variant("W2", "adamw", "AdamW, decay 0.01", weight_decay=0.01),
+        _variant("W2", "cosine", "cosine schedule", schedule="cosine"),
+        _variant("W2", "clip", "clipping by the global norm", clip_norm=CLIP_NORM),
+        _variant("W2", "average", "averaged weights, decay 0.99", average=0.99),
+        _variant("W2", "smoothing", "label smoothing 0.1", label_smoothing=0.1),
+        _variant(
+            "W2", "together", "dropout, AdamW, cosine, clipping",
+            dropout=0.1, weight_decay=0.01, schedule="cosine", clip_norm=CLIP_NORM,
+        ),
         Workload("csr", 20_000, 5000, (100,), 10, 200, 2, "CSR, 1 % density", density=0.01),
     ]
 )  # fmt: skip

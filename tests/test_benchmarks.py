@@ -9,17 +9,27 @@ import numpy as np
 import pytest
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from benchmarks import curves, memory, peak, report, search, systems
+import nbnet
+from benchmarks import curves, extras, memory, peak, report, search, systems
 from benchmarks.program import PROCESSORS, turns
 from benchmarks.systems import can, label, parse
 from benchmarks.training import agree, compare
 from benchmarks.worker import Worker
-from benchmarks.workloads import SEED, VALIDATION_FRACTION, VARIANTS, WORKLOADS, Workload
+from benchmarks.workloads import (
+    EXTRAS,
+    SEED,
+    VALIDATION_FRACTION,
+    VARIANTS,
+    WORKLOADS,
+    Workload,
+)
+from nbnet.kernels.activations import ACTIVATIONS
 
 ALL = {**WORKLOADS, **VARIANTS}
 SMALL = Workload("small", 50, 6, (5, 4), 3, 20, 2, "a test")
 EARLY = dataclasses.replace(SMALL, early_stopping=True)
 MAXOUT = dataclasses.replace(SMALL, activation="maxout", pieces=3)
+DROPPED = dataclasses.replace(SMALL, dropout=1e-12)  # so few units that it is none
 
 
 # --- The workloads draw what scikit-learn draws
@@ -52,17 +62,27 @@ def test_initial_parameters_are_those_of_scikit_learn(workload):
             assert a.dtype == workload.dtype
 
 
-@pytest.mark.parametrize("workload", [SMALL, EARLY, dataclasses.replace(EARLY, n_classes=2)])
+@pytest.mark.parametrize(
+    "workload",
+    [SMALL, EARLY, dataclasses.replace(EARLY, n_classes=2), DROPPED],
+    ids=["plain", "early", "two classes", "dropout"],
+)
 def test_rows_come_in_the_order_of_scikit_learn(workload):
+    """And in that of nbnet where there is dropout, for which it draws one number more."""
     X, y = workload.data()
     settings = {"hidden_layer_sizes": workload.hidden, "solver": "sgd", "batch_size": 1, "alpha": 0}
     settings |= {"momentum": 0, "learning_rate_init": 0.1, "random_state": SEED, "max_iter": 3}
     early = {"early_stopping": True, "validation_fraction": VALIDATION_FRACTION}
+    if workload.dropout:
+        model = nbnet.MLPClassifier(**settings, dropout=workload.dropout)
+    else:
+        model = MLPClassifier(**settings, **(early if workload.early_stopping else {}))
     with pytest.warns(match="Maximum iterations"):
-        drawn = MLPClassifier(**settings, **(early if workload.early_stopping else {})).fit(X, y)
+        drawn = model.fit(X, y)
     rng = np.random.RandomState(SEED)
     workload.initial_parameters(rng)
     training, held_out = workload.split(rng, y)
+    workload.mask_seed(rng)
     assert len(training) == workload.n_training
     assert sorted([*training, *held_out]) == list(range(workload.n_samples))
     orders = workload.orders(rng, training)
@@ -123,17 +143,85 @@ def test_a_workload_survives_json_and_has_every_class(workload):
 def test_nbnet_and_scikit_learn_agree(change):
     workload = dataclasses.replace(SMALL, **change)
     runs = {name: systems.make(name, workload.stored()).train(4) for name in ("nbnet", "sklearn")}
-    assert agree(runs["nbnet"], runs["sklearn"], workload.dtype)
+    assert agree(runs["nbnet"], runs["sklearn"], workload)
     assert len(runs["nbnet"]["losses"]) == (1 if workload.solver == "lbfgs" else 4)
     assert len(runs["nbnet"].get("scores", ())) == (4 if workload.early_stopping else 0)
 
 
 def test_a_graph_of_nbnet_agrees_with_scikit_learn():
     runs = [kind(SMALL, None).train(4) for kind in (systems.NbnetGraph, systems.ScikitLearn)]
-    assert agree(*runs, SMALL.dtype)
+    assert agree(*runs, SMALL)
     two = dataclasses.replace(SMALL, n_classes=2, softmax_of_two=True)
     assert isinstance(systems.make("nbnet", two.stored()), systems.NbnetGraph)
     assert two.widths == (6, 5, 4, 2)
+
+
+PENDING = {"label_smoothing", "silu", "gelu"}
+OFFERED = {*nbnet.MLPClassifier().get_params(), *ACTIVATIONS}
+EXTRA_CHANGES = [
+    {"weight_decay": 20.0},
+    {"schedule": "cosine"},
+    {"clip_norm": 0.3},
+    {"average": 0.7},
+    {"average": 0.7, "early_stopping": True},
+    {"label_smoothing": 0.3},
+    {"activation": "silu"},
+    {"activation": "gelu"},
+    {"dropout": 1e-12, "weight_decay": 20.0, "schedule": "cosine", "clip_norm": 0.3},
+]
+
+
+@pytest.mark.parametrize("system", ["torch-1", "jax"])
+@pytest.mark.parametrize("change", EXTRA_CHANGES, ids=str)
+def test_systems_agree_about_extras(system, change):
+    """In float64, with extras so strong that a fit without them does not agree."""
+    pytest.importorskip(parse(system)[0])
+    wanted = {*change, *change.values()} & PENDING
+    if not wanted <= OFFERED:
+        pytest.skip("nbnet does not offer it yet")
+    plain = dataclasses.replace(SMALL, dtype="float64", learning_rate=0.01)
+    workload = dataclasses.replace(plain, **change)
+    exact = dataclasses.replace(workload, dropout=0.0)  # the masks are of ones
+
+    def run(name, workload):
+        made = systems.make(name, workload.stored())
+        losses = made.train(4)
+        return losses | ({"averaged_loss": made.averaged_loss()} if change.get("average") else {})
+
+    ours, theirs = (run(name, workload) for name in ("nbnet", system))
+    assert agree(theirs, ours, exact)
+    early = change.get("early_stopping", False)
+    without = run("nbnet", dataclasses.replace(plain, early_stopping=early))
+    assert not agree(theirs, without, exact)
+
+
+def test_masks_of_jax_drop_the_share_that_is_asked_for():
+    jax = pytest.importorskip("jax")
+    workload = dataclasses.replace(SMALL, dropout=0.1)
+    dropped = systems.Jax(workload, None).dropped(np.ones((500, 400)), jax.random.key(0))
+    kept = np.asarray(dropped) > 0
+    assert abs(kept.mean() - 0.9) < 5 * np.sqrt(0.09 / kept.size)
+    np.testing.assert_allclose(np.asarray(dropped)[kept], 1 / 0.9, rtol=1e-6)
+
+
+def test_learning_rates_of_a_cosine():
+    workload = dataclasses.replace(SMALL, schedule="cosine")
+    rates = np.concatenate([workload.learning_rates(epoch, 4) for epoch in range(4)])
+    model = nbnet.MLPClassifier(learning_rate="cosine", batch_size=20, max_iter=4)
+    with pytest.warns(match="Maximum iterations"):
+        model.fit(*workload.data())
+    np.testing.assert_allclose(rates[::3], model.learning_rates_, rtol=1e-12)
+    assert len(rates) == 12
+    assert (np.diff(rates) < 0).all()
+
+
+def test_extras_are_for_adam_and_several_classes():
+    for change in ({"solver": "sgd"}, {"n_classes": 2}, {"loss": "poisson", "n_classes": 1}):
+        workload = dataclasses.replace(SMALL, **change)
+        assert can("torch-1", workload)
+        assert not can("torch-1", dataclasses.replace(workload, clip_norm=1.0))
+    two = dataclasses.replace(SMALL, n_classes=2, softmax_of_two=True, clip_norm=1.0)
+    assert not can("nbnet", two)
 
 
 def test_maxout_pieces_first():
@@ -156,7 +244,19 @@ def test_who_can_do_what():
     assert missing == {
         *("W1-softmax", "W5-softmax", "W2-leaky-relu", "W2-abs", "W2-maxout-2", "W2-maxout-4"),
         "W2-absolute",
+        *extras.NAMES,
     }
+    assert set(extras.NAMES) == {
+        *("W2-silu", "W2-gelu", "W2-dropout", "W2-adamw", "W2-cosine", "W2-clip", "W2-average"),
+        *("W2-smoothing", "W2-together"),
+    }
+    assert extras.AIMS.keys() <= set(extras.NAMES)
+
+
+def test_extras_are_stored_where_they_are_used():
+    assert not set(EXTRAS) & WORKLOADS["W2"].stored().keys()
+    assert VARIANTS["W2-dropout"].extras == {"dropout": 0.1}
+    assert set().union(*(workload.extras for workload in ALL.values())) == set(EXTRAS)
 
 
 # --- Comparing
@@ -218,8 +318,22 @@ def test_float64_is_held_closer(measured):
 
 def test_scores_are_compared():
     run, other = ({"losses": [1.0], "scores": [0.5, score]} for score in (0.9, 0.93))
-    assert agree(run, run, "float32")
-    assert not agree(run, other, "float32")
+    assert agree(run, run, SMALL)
+    assert not agree(run, other, SMALL)
+
+
+def test_averaged_weights_are_compared():
+    run, other = ({"losses": [1.0], "averaged_loss": loss} for loss in (0.5, 0.53))
+    assert agree(run, run, SMALL)
+    assert not agree(run, other, SMALL)
+
+
+def test_other_masks_are_allowed_for():
+    dropout = dataclasses.replace(SMALL, dropout=0.1)
+    run, near, far = ({"losses": losses} for losses in ([1.0, 0.5], [1.01, 0.51], [1.0, 0.52]))
+    assert agree(run, near, dropout)
+    assert not agree(run, near, SMALL)
+    assert not agree(run, far, dropout)
 
 
 def test_searches_are_compared():
@@ -233,6 +347,31 @@ def test_searches_are_compared():
 
 def test_turns_begin_with_another_system_each_round():
     assert "".join(turns(["a", "b", "c"], 4, "test")) == "abc" + "bca" + "cab" + "abc"
+
+
+def test_extras_are_trained_in_one_process_and_held_against_plain_w2(capsys):
+    plain, clipped = (
+        dataclasses.replace(SMALL, name=name, clip_norm=norm)
+        for name, norm in (("W2", None), ("W2-clip", 0.1))
+    )
+    fits = extras.Fits([plain.stored(), clipped.stored()])
+    losses = [fits.train(name, 2)["losses"] for name in ("W2", "W2-clip")]
+    assert losses[0] != losses[1]
+    runs = {
+        work.name: {"workload": work.stored(), "ms_per_epoch": times}
+        for work, times in ((plain, [9.0, 4.0, 1.0]), (clipped, [5.0, 1.0, 9.0]))
+    }
+    extras.compare(runs)
+    assert [run["ratio"] for run in runs.values()] == [1.0, 1.25]
+    extras.show(runs)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("1.250   1.15")
+    result = {
+        "date": "2000-01-01",
+        "machine": {"cpu": "a CPU", "cores": 2, "system": "an OS", "simd": "none known"},
+        "versions": {"nbnet": "0"},
+        "extras": runs,
+    }
+    assert "| plain W2 | 4.0 | 1.00 | – |\n| a test | 5.0 | 1.25 | 1.15 |" in report.extras(result)
 
 
 def test_a_worker_times_a_call_and_passes_errors_on():
