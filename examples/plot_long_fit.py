@@ -54,9 +54,8 @@ model = MLPClassifier(
 )
 model.set_callbacks(curve, stopping, EveryHundredth())
 model.fit(X_train, y_train)
-print(
-    f"ended after {model.n_iter_} of {model.max_iter} epochs, in {sum(curve.history['seconds']):.1f} s"
-)
+seconds = sum(curve.history["seconds"])
+print(f"ended after {model.n_iter_} of {model.max_iter} epochs, in {seconds:.1f} s")
 print(f"accuracy on rows never seen: {model.score(X_test, y_test):.4f}")
 assert stopping.stopped
 assert model.n_iter_ < model.max_iter
@@ -65,8 +64,8 @@ assert model.n_iter_ < model.max_iter
 # The learning curve
 # ------------------
 #
-# The training loss goes on falling to the end. The score rises in ever smaller steps: from the dotted
-# line on there was nothing better, and the weights of that epoch are those of the model.
+# The training loss goes on falling to the end. The score rises in ever smaller steps: from the
+# dotted line on there was nothing better, and the weights of that epoch are those of the model.
 
 display = curve.plot(log_scale=True)
 best = int(np.argmax(curve.history["score"])) + 1
@@ -80,17 +79,15 @@ assert model.n_iter_ == best + stopping.patience
 # How soon is too soon?
 # ---------------------
 #
-# The recorded scores tell where other patience would have ended the same fit, and what it would have
-# given away.
+# The recorded scores tell where other patience would have ended the same fit, and with what score.
 
 score = np.array(curve.history["score"])
 rises = np.flatnonzero(score > np.maximum.accumulate(np.r_[-np.inf, score[:-1]])) + 1
 for patience in (2, 5, 10, 20, 40, 60):
     waits = np.diff(np.r_[rises, len(score) + patience])
     last = rises[np.argmax(waits > patience)]
-    print(
-        f"patience {patience:2}: ends after epoch {last + patience:4}, best score {score[last - 1]:.4f}"
-    )
+    ends, best_score = last + patience, score[last - 1]
+    print(f"patience {patience:2}: ends after epoch {ends:4}, best score {best_score:.4f}")
 
 figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 ax.step(rises, score[rises - 1], where="post")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 import nbnet
 from nbnet import MLPClassifier, MLPRegressor
 from nbnet import graph as g
+from nbnet.callbacks import Callback, EarlyStopping, Epoch, LearningCurve
 
 X: NDArray[np.float64] = np.random.default_rng(0).standard_normal((50, 4))
 y: NDArray[np.bool_] = X[:, 0] > 0
@@ -24,6 +25,17 @@ labels: NDArray[Any] = classifier.predict(X)
 probabilities: NDArray[Any] = classifier.predict_proba(X)
 accuracy: float = classifier.score(X, y)
 first: NDArray[Any] = classifier.coefs_[0]
+
+
+class Stop(Callback):
+    def after_epoch(self, estimator: MLPClassifier, epoch: Epoch) -> bool:
+        return epoch.n_iter > 2 and epoch.loss < 0.5
+
+
+curve = LearningCurve()
+assert_type(classifier.set_callbacks(curve, EarlyStopping(patience=50), Stop()), MLPClassifier)
+classifier.fit(X, y)
+losses: list[float] = curve.history["loss"]
 
 
 def body(x: g.Node) -> g.Node:
