@@ -1119,6 +1119,23 @@ def place_of_a_warning():
     return same and ours.filename == __file__ and theirs.filename != __file__
 
 
+def printed_on_a_terminal():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    printed = []
+    for module, verbose in ((upstream, True), (nbnet, True), (nbnet, 2)):
+        with contextlib.redirect_stdout(Terminal()) as terminal, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module.MLPRegressor(**PLAIN | {"verbose": verbose, "max_iter": 3}).fit(
+                np.eye(6), np.arange(6.0)
+            )
+        printed.append(terminal.getvalue())
+    theirs, ours, lines = printed
+    return theirs == lines and theirs.count("\n") == 3 and ours.count("\n") == 1
+
+
 OTHERS = {
     "Predictions of a float32 model": dtype_of_a_float32_model,
     "Warnings about convergence": place_of_a_warning,
@@ -1126,6 +1143,7 @@ OTHERS = {
     "The arrays in `coefs_` during further training": arrays_during_further_training,
     "Ctrl-C under `solver='lbfgs'`": interrupted_lbfgs,
     "`loss_` and the entries of `loss_curve_`": types_of_losses,
+    "`verbose=True` where standard output is a terminal": printed_on_a_terminal,
 }
 
 

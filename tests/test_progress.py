@@ -1,11 +1,15 @@
 """What `verbose` shows: on a terminal, in a notebook, in a log, and everywhere else."""
 
+import contextlib
+import gc
 import io
 import itertools
 import logging
 import os
 import re
 import sys
+import warnings
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -262,6 +266,57 @@ def test_a_worker_writes_lines(terminal):
     assert written.count("Iteration 3, loss = ") == 2
 
 
+@pytest.mark.parametrize("bar", BARS)
+def test_ctrl_c_while_it_is_drawn_leaves_nothing_behind(monkeypatch, bar):
+    """Another thread can draw, and later lines show nothing of this one."""
+    if bar == "tqdm":
+        instances = pytest.importorskip("tqdm").tqdm._instances
+    else:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+        instances = progress._PlainLine.opened
+    monkeypatch.setattr(progress, "_REDRAWN_AFTER", 0.0)
+
+    class Interrupted(io.StringIO):
+        left = 0
+
+        def isatty(self):
+            return True
+
+        def write(self, text):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+            return super().write(text)
+
+    stream = Interrupted()
+    monkeypatch.setattr(sys, "stdout", stream)
+    fit(verbose=1)
+    for n in range(1, -stream.left + 1):
+        stream.left = n
+        with warnings.catch_warnings(), contextlib.suppress(KeyboardInterrupt):
+            warnings.filterwarnings("ignore", "Training interrupted")
+            fit(verbose=1)
+        assert stream.left <= 0
+        gc.collect()
+        assert len(instances) == 0
+        assert lock_is_free()
+
+
+def lock_is_free():
+    """Whether another thread can draw."""
+    free = []
+
+    def try_it():
+        free.append(progress._lock.acquire(blocking=False))
+        if free[0]:
+            progress._lock.release()
+
+    thread = Thread(target=try_it)
+    thread.start()
+    thread.join()
+    return free[0]
+
+
 # Elsewhere.
 
 
@@ -378,9 +433,8 @@ class Lines:
     def __init__(self):
         self.texts = []
 
-    def __call__(self, text, max_iter):
+    def open(self, text):
         self.texts.append(text)
-        return self
 
     def show(self, text, n_done):
         self.texts.append(text)
@@ -397,6 +451,7 @@ def told(monkeypatch, times, notes=(), max_iter=100):
     monkeypatch.setattr(progress, "perf_counter", lambda: next(clock))
     lines = Lines()
     listener = progress._Progress(Recipe(max_iter=max_iter), lines)
+    listener.open()
     for i in range(len(times)):
         note = "note" if i in notes else ""
         listener(Epoch(i + 1, 1 / (i + 1), None, 0.1, 0.1, note, lambda: None))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 import nbnet
 from nbnet import MLPClassifier, MLPRegressor
 from nbnet import graph as g
+from nbnet.callbacks import Callback, EarlyStopping, Epoch, LearningCurve
 
 X: NDArray[np.float64] = np.random.default_rng(0).standard_normal((50, 4))
 y: NDArray[np.bool_] = X[:, 0] > 0
@@ -33,6 +34,17 @@ assert_type(weighed.fit(X[:40], y[:40], X_val=X[40:], y_val=y[40:]), MLPClassifi
 small = MLPRegressor(solver="lbfgs", max_iter=1000, standardize_y=True).fit(X, 100 * X[:, 1])
 again = nbnet.from_sklearn(small.to_sklearn())
 assert_type(again, MLPClassifier | MLPRegressor)
+
+
+class Stop(Callback):
+    def after_epoch(self, estimator: MLPClassifier, epoch: Epoch) -> bool:
+        return epoch.n_iter > 2 and epoch.loss < 0.5
+
+
+curve = LearningCurve()
+assert_type(classifier.set_callbacks(curve, EarlyStopping(patience=50), Stop()), MLPClassifier)
+classifier.fit(X, y)
+losses: list[float] = curve.history["loss"]
 
 
 def body(x: g.Node) -> g.Node:

@@ -277,7 +277,13 @@ _SHARED = _table(
         False,
         "bool or int",
         ["verbose"],
-        "Whether to print a line per epoch or iteration.",
+        """
+        What `fit` shows. True or 1: on a terminal and in a notebook one line that is overwritten,
+        with epochs (or iterations), loss, validation score, the time it took and the time that is
+        left at most; elsewhere, and for `partial_fit`, a line per epoch. 2 or more: a line per
+        epoch everywhere. Where the logger ``nbnet`` itself has a handler for level INFO, the lines
+        per epoch become its records and nothing is printed.
+        """,
     ),
     Parameter(
         "warm_start",

@@ -5,7 +5,7 @@ import multiprocessing
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, Protocol, TextIO
@@ -39,8 +39,9 @@ def shown(recipe: Recipe) -> Iterator[list[Listener]]:
     elif recipe.verbose > 1 or recipe.max_iter == 1 or not _can_overwrite(sys.stdout):
         yield [print_epoch]
     else:
-        progress = _Progress(recipe, _line(sys.stdout))
+        progress = _Progress(recipe, _line(sys.stdout, recipe.max_iter))
         try:
+            progress.open()
             yield [progress]
         finally:
             progress.close()
@@ -68,6 +69,9 @@ def _is_notebook(stream: Any) -> bool:
 class _Line(Protocol):
     """A line that is overwritten; the methods may be called from any thread."""
 
+    def open(self, text: str) -> None:
+        """Show a text on a line of its own."""
+
     def show(self, text: str, n_done: int) -> None:
         """Show a text in place of the last one."""
 
@@ -75,20 +79,23 @@ class _Line(Protocol):
         """Show a text that stays, above the line."""
 
     def close(self, text: str, n_done: int) -> None:
-        """Leave a last text, and go on to the next line."""
+        """Leave a last text and go on to the next line, however far `open` has come."""
 
 
 class _Progress:
     """The listener that describes the fit in a line, some ten times a second."""
 
-    def __init__(self, recipe: Recipe, line: Callable[[str, int], _Line]):
+    def __init__(self, recipe: Recipe, line: _Line):
         self.unit = "iterations" if recipe.solver == "lbfgs" else "epochs"
         self.max_iter = recipe.max_iter
         self.began = self.drawn = perf_counter()
         self.first_ended = self.began
         self.n_done = 0
         self.last: Epoch | None = None
-        self.line = line(self.describe(self.began), recipe.max_iter)
+        self.line = line
+
+    def open(self) -> None:
+        self.line.open(self.describe(self.began))
 
     def __call__(self, epoch: Epoch) -> None:
         now = perf_counter()
@@ -124,16 +131,16 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def _line(stream: TextIO) -> Callable[[str, int], _Line]:
-    """What makes a line: tqdm on a terminal, if it is installed; otherwise a plain one is made."""
+def _line(stream: TextIO, max_iter: int) -> _Line:
+    """Make a bar by tqdm on a terminal, if that is installed; otherwise a plain line."""
     if not _is_notebook(stream):  # where tqdm's lines of several fits would move the cursor in vain
         try:
             from tqdm import tqdm
         except ImportError:
             pass
         else:
-            return lambda text, max_iter: _BarLine(tqdm, stream, text, max_iter)
-    return lambda text, max_iter: _PlainLine(stream, text)
+            return _BarLine(tqdm, stream, max_iter)
+    return _PlainLine(stream)
 
 
 def _shape() -> tuple[int, int]:
@@ -142,69 +149,87 @@ def _shape() -> tuple[int, int]:
     return max(1, columns - 1), max(1, rows - 1)  # some terminals scroll once they are full
 
 
+# Held for as long as something is written. `with` lets go of it whenever Ctrl-C comes; tqdm's own
+# lock, which is made of several, may be kept, and the next thread that draws waits without end.
+_lock = threading.RLock()
+
+
 class _BarLine:
     """A bar by tqdm, a line for each fit."""
 
-    def __init__(self, tqdm: Any, stream: TextIO, text: str, max_iter: int):
+    def __init__(self, tqdm: Any, stream: TextIO, max_iter: int):
         class Bar(tqdm):
             monitor_interval = 0  # no thread that looks after bars
+            _lock = _lock
 
+        self.make = Bar
+        self.bar: Any = None
         self.stream = stream
+        self.max_iter = max_iter
+
+    def open(self, text: str) -> None:
         columns, rows = _shape()
-        self.bar = Bar(
-            desc=text,
-            total=max_iter,
-            file=stream,
+        self.bar = self.make(
+            total=self.max_iter,
+            file=self.stream,
             ncols=columns,
             nrows=rows,
             bar_format="{desc} |{bar}|",
+            delay=1.0,  # so that it does not draw while it is made, which takes the lock unsafely
         )
+        self.bar.delay = 0.0
+        self.show(text, 0)
 
     def show(self, text: str, n_done: int) -> None:
         self.bar.n = n_done
         self.bar.ncols, self.bar.nrows = _shape()  # tqdm's own way knows no terminal without a size
         self.bar.set_description_str(text, refresh=False)
-        self.bar.refresh()
+        with _lock:
+            self.bar.refresh(nolock=True)
 
     def put_above(self, text: str) -> None:
-        self.bar.write(text, file=self.stream)
+        with _lock:
+            self.bar.write(text, file=self.stream, nolock=True)
 
     def close(self, text: str, n_done: int) -> None:
-        self.show(text, n_done)
-        self.bar.close()
+        if self.bar is not None:
+            self.show(text, n_done)
+            self.bar.close()
 
 
 class _PlainLine:
     """A line that all fits of a process share: a stream has one line that can be overwritten."""
 
-    lock = threading.RLock()
-    shown: list["_PlainLine"] = []
+    opened: list["_PlainLine"] = []
 
-    def __init__(self, stream: TextIO, text: str):
+    def __init__(self, stream: TextIO):
         self.stream = stream
-        self.text = text
-        with self.lock:
-            self.shown.append(self)
-            self._draw("")
+        self.text = ""
+
+    def open(self, text: str) -> None:
+        with _lock:
+            self.opened.append(self)
+            self.show(text, 0)
 
     def show(self, text: str, n_done: int) -> None:
-        with self.lock:
+        with _lock:
             self.text = text
             self._draw("")
 
     def put_above(self, text: str) -> None:
-        with self.lock:
+        with _lock:
             self._draw(f"{text}\n")
 
     def close(self, text: str, n_done: int) -> None:
-        with self.lock:
-            self.shown.remove(self)
-            self._draw(f"{text}\n")
+        with _lock:
+            if self in self.opened:
+                self.opened.remove(self)
+                self._draw(f"{text}\n")
 
     def _draw(self, above: str) -> None:
         """Write lines that stay, then the one that is overwritten."""
         columns, _ = _shape()
-        texts = [line.text for line in self.shown if line.stream is self.stream]
+        texts = [line.text for line in self.opened if line.stream is self.stream]
         together = " | ".join(texts)[:columns]
         # Spaces overwrite what a longer text has left; not each terminal knows how to clear a line.
         self.stream.write(f"\r{' ' * columns}\r{above}{together}")
