@@ -3,6 +3,8 @@
 What the contract of the table of losses checks of each of them is in `test_losses`.
 """
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy import optimize, sparse, stats
@@ -130,6 +132,34 @@ def test_the_same_bits_with_any_number_of_threads(case, dtype, monkeypatch):
         bits.append([model.loss_curve_, *(array.tobytes() for array in arrays)])
     assert bits[0] == bits[1]
     assert set(used) == {1, 3}
+
+
+@pytest.mark.parametrize("case", FITS)
+def test_an_estimator_of_each(case):
+    """Early stopping, pickles, clones, and a warm start or partial_fit that goes on."""
+    model, y = FITS[case]
+    model = clone(model).set_params(hidden_layer_sizes=5, random_state=0, max_iter=6)
+    model.set_params(early_stopping=True).fit(X, y)
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    expected = model.predict(X)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), expected)
+    np.testing.assert_array_equal(clone(model).fit(X, y).predict(X), expected)
+    model.set_params(early_stopping=False)
+    whole = clone(model).fit(X, y)
+    parts = clone(model)
+    classes = {"classes": np.unique(y)} if isinstance(model, MLPClassifier) else {}
+    if y.ndim == 2 and classes:
+        classes = {"classes": np.arange(y.shape[1])}
+    for _ in range(6):
+        parts.partial_fit(X, y, **classes)
+        classes = {}
+    assert parts.loss_curve_[0] == whole.loss_curve_[0]
+    # a partial_fit's only epoch draws its permutation from the seed again
+    assert parts.loss_ < parts.loss_curve_[0]
+    warm = clone(model).set_params(warm_start=True).fit(X, y)
+    assert warm.fit(X, y).loss_ < warm.loss_curve_[0]
+    assert len(warm.loss_curve_) == 12
 
 
 def test_other_numbers_compile_nothing():
