@@ -3,16 +3,20 @@
 What the contract of the table of losses checks of each of them is in `test_losses`.
 """
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy import optimize, sparse, stats
 from scipy.special import gammaln
 from sklearn._loss.loss import HalfBinomialLoss, HalfGammaLoss, HalfTweedieLoss, PinballLoss
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.linear_model import GammaRegressor, LogisticRegression, TweedieRegressor
 
 import naive
 from nbnet import MLPClassifier, MLPRegressor
+from nbnet.kernels import threads
 from nbnet.kernels.compile.jit import compilations
 from nbnet.kernels.losses import LOSSES
 from nbnet.training.loop import split_rows
@@ -103,6 +107,59 @@ def test_a_fit_is_that_of_the_twin(case, form, solver):
         assert loss == pytest.approx(expected, rel=1e-5 if form == "float32" else 1e-10)
     tolerance = 1e-4 if form == "float32" else 1e-9
     np.testing.assert_allclose(params, start, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", FITS)
+def test_the_same_bits_with_any_number_of_threads(case, dtype, monkeypatch):
+    """Of rows enough for several; a block's last vectors may hold rows of others."""
+    rng = np.random.default_rng(0)
+    model, y = FITS[case]
+    rows, y = rng.normal(size=(1501, 90)).astype(dtype), y[rng.integers(0, 90, 1501)]
+    model = clone(model).set_params(hidden_layer_sizes=(130, 70), max_iter=2, random_state=0)
+    model.set_params(batch_size=701)
+    used, run, bits = [], threads.Team._run, []
+
+    def spy(team, kernel, args, n, short):
+        used.append(n)
+        return run(team, kernel, args, n, short)
+
+    monkeypatch.setattr(threads.Team, "_run", spy)
+    for n_threads in (1, 3):
+        monkeypatch.setattr(threads, "thread_limit", lambda n=n_threads: n)
+        model.fit(rows, y)
+        arrays = [*model.coefs_, *model.intercepts_, model.predict(rows)]
+        bits.append([model.loss_curve_, *(array.tobytes() for array in arrays)])
+    assert bits[0] == bits[1]
+    assert set(used) == {1, 3}
+
+
+@pytest.mark.parametrize("case", FITS)
+def test_an_estimator_of_each(case):
+    """Early stopping, pickles, clones, and a warm start or partial_fit that goes on."""
+    model, y = FITS[case]
+    model = clone(model).set_params(hidden_layer_sizes=5, random_state=0, max_iter=6)
+    model.set_params(early_stopping=True).fit(X, y)
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    expected = model.predict(X)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), expected)
+    np.testing.assert_array_equal(clone(model).fit(X, y).predict(X), expected)
+    model.set_params(early_stopping=False)
+    whole = clone(model).fit(X, y)
+    parts = clone(model)
+    classes = {"classes": np.unique(y)} if isinstance(model, MLPClassifier) else {}
+    if y.ndim == 2 and classes:
+        classes = {"classes": np.arange(y.shape[1])}
+    for _ in range(6):
+        parts.partial_fit(X, y, **classes)
+        classes = {}
+    assert parts.loss_curve_[0] == whole.loss_curve_[0]
+    # a partial_fit's only epoch draws its permutation from the seed again
+    assert parts.loss_ < parts.loss_curve_[0]
+    warm = clone(model).set_params(warm_start=True).fit(X, y)
+    assert warm.fit(X, y).loss_ < warm.loss_curve_[0]
+    assert len(warm.loss_curve_) == 12
 
 
 def test_other_numbers_compile_nothing():

@@ -109,6 +109,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     Goodfellow et al., "Maxout networks" (ICML, 2013).
 
+    Szegedy et al., "Rethinking the inception architecture for computer vision" (CVPR, 2016): label
+    smoothing.
+
+    Lin et al., "Focal loss for dense object detection" (ICCV, 2017).
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -443,6 +448,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     Kingma and Ba, "Adam: a method for stochastic optimization" (ICLR, 2015).
 
     Goodfellow et al., "Maxout networks" (ICML, 2013).
+
+    Chernozhukov, Fernández-Val and Galichon, "Quantile and probability curves without crossing"
+    (Econometrica, 2010): why quantiles are sorted.
 
     Examples
     --------

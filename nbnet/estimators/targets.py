@@ -481,8 +481,9 @@ class RegressionTargets:
         levels = np.ravel(self.numbers["quantile"])
         wanted = np.array([1.0 - coverage, 1.0 + coverage]) / 2.0
         distance = np.abs(levels[:, np.newaxis] - wanted)
-        if distance.min(axis=0).max() < _SAME_LEVEL:
-            return list(distance.argmin(axis=0))
+        nearest = distance.argmin(axis=0)
+        if distance.min(axis=0).max() < _SAME_LEVEL and nearest[0] < nearest[1]:
+            return list(nearest)
         low, high = np.meshgrid(levels, levels, indexing="ij")
         possible = (high - low)[(low < high) & (np.abs(low + high - 1.0) < _SAME_LEVEL)]
         allowed = " or ".join(f"coverage={share:g}" for share in np.sort(possible))
