@@ -82,7 +82,7 @@ def peak_note(rates: dict) -> str:
     )
     library = max(rates["products"], key=rates["products"].get)
     return (
-        f"The peak: fused multiply-adds in registers, {registers or 'not measured'}. The best "
+        f"The peak: fused multiply-adds in registers, {registers}. The best "
         f"product: two large matrices on all cores, {rates['products'][library]:.0f} GF/s, by "
         f"{peak.LIBRARIES[library]}."
     )

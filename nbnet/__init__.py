@@ -13,7 +13,7 @@ from nbnet.version import __version__
 
 if TYPE_CHECKING:
     from nbnet.ahead import warmup
-    from nbnet.estimators import MLPClassifier, MLPRegressor
+    from nbnet.estimators import MLPClassifier, MLPRegressor, from_sklearn
     from nbnet.kernels.user import CustomActivation, CustomLoss
 
 __all__ = [
@@ -22,12 +22,13 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "__version__",
+    "from_sklearn",
     "warmup",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("MLPClassifier", "MLPRegressor"):
+    if name in ("MLPClassifier", "MLPRegressor", "from_sklearn"):
         from nbnet import estimators
 
         return getattr(estimators, name)

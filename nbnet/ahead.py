@@ -97,8 +97,9 @@ class WarmUp:
 
 
 def _stack() -> graph.Node:
-    """Every activation, one layer each."""
-    return graph.mlp(3, [(name, 4) for name in ACTIVATIONS], n_outputs=2)
+    """Every plain activation, one layer each."""
+    plain = [name for name, row in ACTIVATIONS.items() if row.plain]
+    return graph.mlp(3, [(name, 4) for name in plain], n_outputs=2)
 
 
 def _everything() -> graph.Node:
@@ -116,7 +117,7 @@ def _train(networks: Sequence[Network], X: Any, plain: bool) -> None:
             if plain and not loss.plain:
                 continue
             n_targets = 1 if loss.integer_targets else loss.n_targets(network.n_outputs)
-            y = np.zeros((X.shape[0], n_targets))
+            y = np.ones((X.shape[0], n_targets))
             for optimizer in OPTIMIZERS:
                 trainer = Trainer(network, params, X, y, loss=loss.name, optimizer=optimizer)
                 trainer.epoch(np.arange(X.shape[0]), 1e-3)

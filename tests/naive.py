@@ -19,7 +19,19 @@ optimizer slots.
 
 import numpy as np
 from scipy import stats
-from scipy.special import expit, huber, log_softmax, softmax, xlogy
+from scipy.special import (
+    betaln,
+    digamma,
+    erfcx,
+    expit,
+    huber,
+    log_expit,
+    log_softmax,
+    logsumexp,
+    ndtr,
+    softmax,
+    xlogy,
+)
 
 # Activations ----------------------------------------------------------------------------------
 # name: (value, slope), both of the pre-activations z and the negative slope a
@@ -28,6 +40,23 @@ from scipy.special import expit, huber, log_softmax, softmax, xlogy
 def softplus(z):
     """log(1 + exp(z)), which is z for large z."""
     return np.logaddexp(0.0, z)
+
+
+def normal_cdf(z):
+    """Of the standard normal distribution, with exp(-z^2 / 2) taken out where that is small."""
+    below = 0.5 * np.exp(-0.5 * z * z) * erfcx(np.abs(z) / np.sqrt(2.0))
+    return np.where(z < 0.0, below, ndtr(z))
+
+
+def elu(z):
+    return np.where(z > 0.0, z, np.expm1(np.minimum(z, 0.0)))
+
+
+def elu_slope(z):
+    return np.where(z > 0.0, 1.0, np.exp(np.minimum(z, 0.0)))
+
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
 ACTIVATIONS = {
@@ -41,6 +70,23 @@ ACTIVATIONS = {
     ),
     "abs": (lambda z, a: np.abs(z), lambda z, a: np.sign(z)),
     "softplus": (lambda z, a: softplus(z), lambda z, a: expit(z)),
+    "gelu": (
+        lambda z, a: z * normal_cdf(z),
+        lambda z, a: normal_cdf(z) + z * np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi),
+    ),
+    "silu": (
+        lambda z, a: z * expit(z),
+        lambda z, a: expit(z) + z * expit(z) * expit(-z),
+    ),
+    "elu": (lambda z, a: elu(z), lambda z, a: elu_slope(z)),
+    "selu": (
+        lambda z, a: SELU_SCALE * np.where(z > 0.0, z, SELU_ALPHA * elu(z)),
+        lambda z, a: SELU_SCALE * np.where(z > 0.0, 1.0, SELU_ALPHA * elu_slope(z)),
+    ),
+    "mish": (
+        lambda z, a: z * np.tanh(softplus(z)),
+        lambda z, a: np.tanh(softplus(z)) + z * expit(z) * (1.0 - np.tanh(softplus(z)) ** 2),
+    ),
 }
 
 
@@ -143,6 +189,118 @@ def clipped_linear_gradient(z, y, dtype=np.float64):
     return np.where(inside, -y / p + (1.0 - y) / (1.0 - p), 0.0)
 
 
+def quantile_gap(z, y, quantile):
+    """Levels (R,), and z - y (N, R): with Q levels, the first Q raw outputs are of target 0."""
+    levels = np.tile(quantile, y.shape[1])
+    return levels, z - np.repeat(y, len(levels) // y.shape[1], axis=1)
+
+
+def pinball(z, y, quantile=0.5):
+    """Summed over the levels, of which there may be several, and the targets."""
+    q, d = quantile_gap(z, y, quantile)
+    return np.sum(np.maximum(-q * d, (1.0 - q) * d), axis=1)
+
+
+def pinball_gradient(z, y, quantile=0.5):
+    q, d = quantile_gap(z, y, quantile)
+    return np.select([d < 0.0, d > 0.0], [-q + 0.0 * d, 1.0 - q + 0.0 * d], d)
+
+
+def smoothed_softmax(z, y, label_smoothing=0.0):
+    """Cross-entropy with targets 1 - e on the class and e / K more on each of K classes."""
+    return -np.sum(smoothed_classes(z, y, label_smoothing) * log_softmax(z, axis=1), axis=1)
+
+
+def smoothed_softmax_gradient(z, y, label_smoothing=0.0):
+    return softmax(z, axis=1) - smoothed_classes(z, y, label_smoothing)
+
+
+def smoothed_classes(z, y, e):
+    K = z.shape[1]
+    return (1.0 - e) * one_hot(y, K) + e / K
+
+
+def smoothed_labels(y, e):
+    """Labels 0 and 1 as two classes, each of which gets half of e."""
+    return y * (1.0 - e) + e / 2.0
+
+
+def log_others(z, y):
+    """log(1 - p) of the probability p of the right class: a sum over the other classes."""
+    z = z - z.max(axis=1, keepdims=True)  # or the logarithms below would be rounded like it
+    others = np.where(one_hot(y, z.shape[1]) == 1.0, -np.inf, z)
+    with np.errstate(divide="ignore"):  # there may be no others
+        return np.maximum(logsumexp(others, axis=1) - logsumexp(z, axis=1), -700.0)
+
+
+def softmax_focal(z, y, focal_gamma=2.0):
+    """(1 - p)^gamma (-log p). (Lin et al., 2017, equation 4.)"""
+    log_p = np.sum(one_hot(y, z.shape[1]) * log_softmax(z, axis=1), axis=1)
+    return -np.exp(focal_gamma * log_others(z, y)) * log_p
+
+
+def softmax_focal_gradient(z, y, focal_gamma=2.0):
+    """d/dp = gamma (1 - p)^(gamma - 1) log p - (1 - p)^gamma / p; dp/dz_j = p (delta_j - p_j)."""
+    truth, log_p_all = one_hot(y, z.shape[1]), log_softmax(z, axis=1)
+    log_p = np.sum(truth * log_p_all, axis=1, keepdims=True)
+    log_q = log_others(z, y)[:, None]
+    p, log_p_all = np.exp(log_p), np.exp(log_p_all)
+    by_p_times_p = focal_gamma * np.exp((focal_gamma - 1.0) * log_q) * log_p * p
+    by_p_times_p = by_p_times_p - np.exp(focal_gamma * log_q)
+    # 1 - p_y is the sum of the others'
+    differences = np.where(truth == 1.0, np.exp(log_q), -log_p_all)
+    return by_p_times_p * differences
+
+
+def sigmoid_focal(z, y, focal_gamma=2.0):
+    """Each label by itself; a y between 0 and 1 is so much of each."""
+    of_1 = expit(-z) ** focal_gamma * -log_expit(z)
+    of_0 = expit(z) ** focal_gamma * -log_expit(-z)
+    return np.sum(y * of_1 + (1.0 - y) * of_0, axis=1)
+
+
+def sigmoid_focal_gradient(z, y, focal_gamma=2.0):
+    """The derivative of (1 - p)^gamma (-log p) by the logit of p is d below."""
+
+    def d(logit):
+        p, q = expit(logit), expit(-logit)
+        return q**focal_gamma * (focal_gamma * p * log_expit(logit) - q)
+
+    return y * d(z) - (1.0 - y) * d(-z)
+
+
+def tweedie(z, y, tweedie_power=1.5):
+    p, mean = tweedie_power, np.exp(z)
+    deviance = y ** (2.0 - p) / ((1.0 - p) * (2.0 - p))
+    deviance = deviance - y * mean ** (1.0 - p) / (1.0 - p) + mean ** (2.0 - p) / (2.0 - p)
+    return np.sum(deviance, axis=1)
+
+
+def tweedie_gradient(z, y, tweedie_power=1.5):
+    return np.exp((2.0 - tweedie_power) * z) - y * np.exp((1.0 - tweedie_power) * z)
+
+
+def negative_binomial(z, y):
+    """Minus the logarithm of its probability function, mean exp(z) and dispersion exp(a) = 1 / r.
+
+    Gamma(r) / Gamma(y + r) is a beta function over Gamma(y), which scipy knows for any r.
+    """
+    z, a = np.hsplit(z, 2)
+    r = np.exp(-a)
+    some = np.where(y > 0.0, y, 1.0)
+    gammas = np.where(y > 0.0, betaln(r, some) + np.log(some), 0.0)  # y! Gamma(r) / Gamma(y + r)
+    # (y + r) log(1 + m / r) - y log(m / r), with log(m / r) = z + a
+    return np.sum(gammas + r * softplus(z + a) + y * softplus(-z - a), axis=1)
+
+
+def negative_binomial_gradient(z, y):
+    z, a = np.hsplit(z, 2)
+    r = np.exp(-a)
+    by_mean = r * expit(z + a) - y * expit(-z - a)
+    by_r = digamma(r) - digamma(y + r) + softplus(z + a)
+    return np.hstack([by_mean, by_mean - r * by_r])
+
+
 LOSSES = {
     "softmax_cross_entropy": (
         lambda z, y: -np.sum(one_hot(y, z.shape[1]) * log_softmax(z, axis=1), axis=1),
@@ -165,12 +323,7 @@ LOSSES = {
         lambda z, y: np.sum(np.exp(z) - y * z + xlogy(y, y) - y, axis=1),
         lambda z, y: np.exp(z) - y,
     ),
-    "quantile": (
-        lambda z, y, quantile=0.5: np.sum(
-            np.maximum(quantile * (y - z), (1.0 - quantile) * (z - y)), axis=1
-        ),
-        lambda z, y, quantile=0.5: np.select([z < y, z > y], [-quantile, 1.0 - quantile], z - y),
-    ),
+    "quantile": (pinball, pinball_gradient),
     "huber": (
         lambda z, y, huber_delta=1.0: np.sum(huber(huber_delta, z - y), axis=1),
         lambda z, y, huber_delta=1.0: np.clip(z - y, -huber_delta, huber_delta),
@@ -191,6 +344,34 @@ LOSSES = {
         lambda z, y: np.sum(z * y, axis=1),
         lambda z, y: y + np.zeros_like(z),
     ),
+    "smoothed_softmax_cross_entropy": (smoothed_softmax, smoothed_softmax_gradient),
+    "smoothed_pinned_softmax_cross_entropy": (
+        lambda z, y, **e: smoothed_softmax(pinned(z), y, **e),
+        lambda z, y, **e: smoothed_softmax_gradient(pinned(z), y, **e)[:, 1:],
+    ),
+    "smoothed_sigmoid_cross_entropy": (
+        lambda z, y, label_smoothing=0.0: LOSSES["sigmoid_cross_entropy"][0](
+            z, smoothed_labels(y, label_smoothing)
+        ),
+        lambda z, y, label_smoothing=0.0: LOSSES["sigmoid_cross_entropy"][1](
+            z, smoothed_labels(y, label_smoothing)
+        ),
+    ),
+    "softmax_focal": (softmax_focal, softmax_focal_gradient),
+    "sigmoid_focal": (sigmoid_focal, sigmoid_focal_gradient),
+    "half_tweedie_deviance": (tweedie, tweedie_gradient),
+    "half_gamma_deviance": (
+        lambda z, y: np.sum(z - np.log(y) + y * np.exp(-z) - 1.0, axis=1),
+        lambda z, y: 1.0 - y * np.exp(-z),
+    ),
+    "half_binomial_deviance": (
+        lambda z, y: np.sum(
+            xlogy(y, y) + xlogy(1.0 - y, 1.0 - y) - y * log_expit(z) - (1.0 - y) * log_expit(-z),
+            axis=1,
+        ),
+        lambda z, y: (1.0 - y) * expit(z) - y * expit(-z),
+    ),
+    "negative_binomial": (negative_binomial, negative_binomial_gradient),
 }
 
 LINKS = {
@@ -208,11 +389,20 @@ LINKS = {
     "clipped_linear_cross_entropy": lambda z: np.clip(z, 0.0, 1.0),
     "half_sigmoid_squared_error": expit,
     "inner_product": lambda z: z,
+    "smoothed_softmax_cross_entropy": lambda z: softmax(z, axis=1),
+    "smoothed_pinned_softmax_cross_entropy": lambda z: softmax(pinned(z), axis=1),
+    "smoothed_sigmoid_cross_entropy": expit,
+    "softmax_focal": lambda z: softmax(z, axis=1),
+    "sigmoid_focal": expit,
+    "half_tweedie_deviance": np.exp,
+    "half_gamma_deviance": np.exp,
+    "half_binomial_deviance": expit,
+    "negative_binomial": np.exp,
 }
 
 KINKS = {
     "absolute_error": lambda z, y: [z - y],
-    "quantile": lambda z, y, quantile=0.5: [z - y],
+    "quantile": lambda z, y, quantile=0.5: [quantile_gap(z, y, quantile)[1]],
     "huber": lambda z, y, huber_delta=1.0: [z - y - huber_delta, z - y + huber_delta],
     "laplace": lambda z, y: [z[:, : y.shape[1]] - y],
     "clipped_linear_cross_entropy": lambda z, y: [z, z - 1.0],
@@ -223,6 +413,7 @@ RAW_OUTPUTS = {
     "gaussian": lambda n_targets: 2 * n_targets,
     "full_gaussian": lambda n_targets: n_targets * (n_targets + 3) // 2,
     "laplace": lambda n_targets: 2 * n_targets,
+    "negative_binomial": lambda n_targets: 2 * n_targets,
 }
 
 
@@ -332,6 +523,66 @@ def concat_backward(node, inputs, W, b, delta):
     return np.split(delta, ends[:-1], axis=1), None, None
 
 
+def dropout(node, inputs, W, b):
+    """Its input: what a mask does to the value, `Twin.masks` says."""
+    return inputs[0]
+
+
+def dropout_backward(node, inputs, W, b, delta):
+    return [delta], None, None
+
+
+def random_bits(counter, first_key, second_key):
+    """32 bits of a counter and two keys; Python's integers have no bound, hence the remainders."""
+    x = counter ^ first_key
+    x = x ^ (x // 2**16)
+    x = x * 0x21F0AAAD % 2**32
+    x = x ^ second_key
+    x = x ^ (x // 2**15)
+    x = x * 0x735A2D97 % 2**32
+    return x ^ (x // 2**15)
+
+
+def dropout_mask(rate, seed, step, node, n_rows, width):
+    """Factors (N, width) of a node's numbers: 0 with probability `rate`, otherwise 1 / (1 - rate).
+
+    `node` is its place among the plan's nodes; row 0 is the batch's first.
+    """
+    low, high = seed % 2**32, seed // 2**32
+    of_step = random_bits(step % 2**32, low, high)
+    first_key, second_key = random_bits(node, of_step, low), random_bits(node, high, of_step)
+    drawn = [
+        [random_bits((row * width + c) % 2**32, first_key, second_key) for c in range(width)]
+        for row in range(n_rows)
+    ]
+    return (np.array(drawn) >= int(rate * 2**32)) / (1 - rate)
+
+
+def standardized(x, epsilon):
+    """Each row less its mean, over the root of its variance and epsilon."""
+    return (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + epsilon)
+
+
+def standardized_backward(x, epsilon, delta):
+    """Row by row: dh_i / dx_j = (1{i = j} - 1 / n - h_i h_j / n) / sqrt(variance + epsilon)."""
+    H, n = standardized(x, epsilon), x.shape[1]
+    result = np.zeros(x.shape)
+    for r in range(len(x)):
+        jacobian = (np.eye(n) - 1.0 / n - np.outer(H[r], H[r]) / n) / np.sqrt(x[r].var() + epsilon)
+        result[r] = delta[r] @ jacobian
+    return result
+
+
+def layer_norm(node, inputs, W, b):
+    return W * standardized(inputs[0], node.numbers["epsilon"]) + b
+
+
+def layer_norm_backward(node, inputs, W, b, delta):
+    x, epsilon = inputs[0], node.numbers["epsilon"]
+    dW = (delta * standardized(x, epsilon)).sum(axis=0)
+    return [standardized_backward(x, epsilon, delta * W)], dW, delta.sum(axis=0)
+
+
 OPS = {
     "dense": (dense, dense_backward),
     "activation": (activation, activation_backward),
@@ -339,6 +590,8 @@ OPS = {
     "add": (add, add_backward),
     "multiply": (multiply, multiply_backward),
     "concat": (concat, concat_backward),
+    "dropout": (dropout, dropout_backward),
+    "layer_norm": (layer_norm, layer_norm_backward),
 }
 
 TABLES = {
@@ -381,29 +634,32 @@ class Twin:
     ----------
     output : nbnet.graph.Node
     block_names : sequence of str, optional
-        Names of the dense and maxout nodes in the order of their blocks in the parameter vector.
+        Names of the nodes with parameters in the order of their blocks in the parameter vector.
         Without it the topological order is taken, which is the only one in a chain.
     """
 
     def __init__(self, output, block_names=None):
         self.output = output
         self.nodes = topological_order(output)
-        owners = [node for node in self.nodes if node.op in ("dense", "maxout")]
+        owners = [node for node in self.nodes if node.op in ("dense", "maxout", "layer_norm")]
         if block_names is not None:
             by_name = {node.name: node for node in owners}
             assert sorted(by_name) == sorted(block_names), (sorted(by_name), sorted(block_names))
             owners = [by_name[name] for name in block_names]
+        self.masks = {}  # of nodes: what their values are multiplied by
         self.layout = {}
         self.n_params = 0
         for node in owners:
             fan_in, columns = node.inputs[0].width, node.width * node.pieces
-            weights = slice(self.n_params, self.n_params + fan_in * columns)
+            shape = (columns,) if node.op == "layer_norm" else (fan_in, columns)
+            weights = slice(self.n_params, self.n_params + int(np.prod(shape)))
             bias = slice(weights.stop, weights.stop + columns)
-            self.layout[node] = weights, bias, (fan_in, columns)
+            self.layout[node] = weights, bias, shape
             self.n_params = bias.stop
+        self.penalised = [node for node in owners if node.op != "layer_norm"]
 
     def coefs(self, params):
-        """Weight matrices and bias vectors, by node."""
+        """Weights and bias vectors, by node."""
         return {
             node: (params[w].reshape(shape), params[b])
             for node, (w, b, shape) in self.layout.items()
@@ -421,6 +677,7 @@ class Twin:
                 forward, _ = OPS[node.op]
                 inputs = [values[parent] for parent in node.inputs]
                 values[node] = forward(node, inputs, *coefs.get(node, (None, None)))
+                values[node] = values[node] * self.masks.get(node, 1.0)
         return values
 
     def forward(self, params, X, loss=None):
@@ -448,7 +705,10 @@ class Twin:
             _, backward = OPS[node.op]
             inputs = [values[parent] for parent in node.inputs]
             at_inputs, dW, db = backward(
-                node, inputs, *coefs.get(node, (None, None)), at_nodes[node]
+                node,
+                inputs,
+                *coefs.get(node, (None, None)),
+                at_nodes[node] * self.masks.get(node, 1.0),
             )
             for parent, gradient in zip(node.inputs, at_inputs, strict=True):
                 at_nodes[parent] += gradient
@@ -463,7 +723,8 @@ class Twin:
         settings = of_dtype(loss, np.asarray(params).dtype, settings)
         params = np.asarray(params, dtype=np.float64)
         z, y, w = self.forward(params, X), as_columns(y), as_weights(sample_weight, y)
-        penalty = sum(np.sum(W**2) for W, _ in self.coefs(params).values())
+        coefs = self.coefs(params)
+        penalty = sum(np.sum(coefs[node][0] ** 2) for node in self.penalised)
         return (w @ LOSSES[loss][0](z, y, **settings) + 0.5 * alpha * penalty) / w.sum()
 
     def loss_and_gradient(self, params, X, y, *, loss, alpha=0.0, sample_weight=None, **settings):
@@ -475,7 +736,7 @@ class Twin:
         delta = self.delta(params, X, y, loss, sample_weight, **settings)
         _, gradient = self.backward(params, X, delta)
         w = as_weights(sample_weight, y)
-        for weights, _, _ in self.layout.values():
+        for weights, _, _ in (self.layout[node] for node in self.penalised):
             gradient[weights] += alpha * params[weights] / w.sum()
         return value, gradient
 
@@ -522,12 +783,14 @@ class Twin:
 
 def train(
     twin, params, X, y, order, *, loss, optimizer, learning_rate, batch_size, alpha=0.0,
-    sample_weight=None, slots=None, step=0, n_slots=None, settings=(), **hyper,
+    sample_weight=None, slots=None, step=0, n_slots=None, settings=(), decay=0.0, clip_norm=np.inf,
+    average=0.0, averaged=None, masks=None, **hyper,
 ):  # fmt: skip
     """One epoch over the rows `order`, in batches of `batch_size`.
 
     Batches without weight are passed over; a loss that is not finite ends the epoch before its
-    update. `settings` are the loss's, `hyper` the optimizer's.
+    update. `settings` are the loss's, `hyper` the optimizer's. `masks(step, n_rows)` gives those of
+    the twin. Weights decay by their learning rate times `decay` before the optimizer's step.
 
     Returns
     -------
@@ -535,9 +798,11 @@ def train(
         Mean over the rows of the loss that their batch had before its update, or the loss that was
         not finite.
     params, slots, step
+    averaged : the exponential average of the parameters, begun at 0 and not yet corrected for that
     """
     hyper, settings = HYPER | hyper, dict(settings)
     params = np.array(params, dtype=np.float64)
+    averaged = np.zeros(len(params)) if averaged is None else averaged
     slots = np.zeros((n_slots, len(params))) if slots is None else np.array(slots, dtype=np.float64)
     total = rows = 0
     for start in range(0, len(order), batch_size):
@@ -545,16 +810,22 @@ def train(
         w = None if sample_weight is None else sample_weight[batch]
         if w is not None and w.sum() == 0:
             continue
+        if masks is not None:
+            twin.masks = masks(step + 1, len(batch))
         value, gradient = twin.loss_and_gradient(
             params, X[batch], y[batch], loss=loss, alpha=alpha, sample_weight=w, **settings
         )
         if not np.isfinite(value):
-            return value, params, slots, step
+            return value, params, slots, step, averaged
         total += value * len(batch)
         rows += len(batch)
         step += 1
+        gradient = gradient * min(1.0, clip_norm / max(np.linalg.norm(gradient), 1e-300))
+        for weights, _, _ in twin.layout.values():
+            params[weights] -= learning_rate * decay * params[weights]
         params = OPTIMIZERS[optimizer](params, gradient, slots, step, learning_rate, hyper)
-    return total / max(rows, 1), params, slots, step
+        averaged = average * averaged + (1 - average) * params
+    return total / max(rows, 1), params, slots, step, averaged
 
 
 def as_dense(X):

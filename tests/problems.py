@@ -14,24 +14,39 @@ from nbnet.kernels.losses import LOSSES
 from nbnet.kernels.ops import OPS
 
 HIDDEN = [*ACTIVATIONS, "maxout"]
-# The ops of a graph: what a plan makes of one in special cases has its name and a prefix.
-NODE_OPS = sorted({re.sub("^((sparse|narrow|row)_)+", "", name) for name in OPS} - {"input"})
+# The ops of a graph: what a plan makes of one in special cases has its name and a prefix, and
+# standardize is the first half of layer_norm.
+NODE_OPS = sorted(
+    {re.sub("^((sparse|narrow|row)_)+", "", name) for name in OPS} - {"input", "standardize"}
+)
 KINKS = {name: row.kinks for name, row in ACTIVATIONS.items()}
 DTYPES = [np.float64, np.float32]
 
 # Settings of the losses that have one, other than the defaults.
-SETTINGS = {"quantile": {"quantile": 0.7}, "huber": {"huber_delta": 0.75}}
+SETTINGS = {
+    "quantile": {"quantile": 0.7},
+    "huber": {"huber_delta": 0.75},
+    "smoothed_softmax_cross_entropy": {"label_smoothing": 0.1},
+    "smoothed_pinned_softmax_cross_entropy": {"label_smoothing": 0.1},
+    "smoothed_sigmoid_cross_entropy": {"label_smoothing": 0.1},
+    "softmax_focal": {"focal_gamma": 1.5},
+    "sigmoid_focal": {"focal_gamma": 1.5},
+    "half_tweedie_deviance": {"tweedie_power": 1.3},
+}
 
 # Differences allowed, as a share of the largest entry of the array they are in.
 TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 2e-5}
 
 
-def assert_close(actual, expected, tolerance=None, err_msg=""):
-    """Equal but for `tolerance`, that of the dtype by default, times the largest expected entry."""
+def assert_close(actual, expected, tolerance=None, err_msg="", least=0.0):
+    """Equal but for `tolerance`, that of the dtype by default, times the largest expected entry.
+
+    Or times `least`, if that is larger.
+    """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape, (actual.shape, expected.shape)
     tolerance = TOLERANCE[actual.dtype] if tolerance is None else tolerance
-    scale = max(np.max(np.abs(expected), initial=0.0), np.finfo(np.float32).tiny)
+    scale = max(np.max(np.abs(expected), initial=least), np.finfo(np.float32).tiny)
     np.testing.assert_allclose(
         actual / scale, expected / scale, rtol=0.0, atol=tolerance, err_msg=err_msg
     )
@@ -57,7 +72,7 @@ def mlp(n_features, widths, n_outputs, activation="relu", **options):
 
 
 def affine(net):
-    """The parameters of each dense or maxout node: weights, bias."""
+    """The parameters of each dense, maxout or layer_norm node: weights, bias."""
     return list(zip(net.parameters[::2], net.parameters[1::2], strict=True))
 
 
@@ -106,7 +121,7 @@ def losses_of(n_outputs):
 
 def n_classes(loss, n_outputs):
     """K for R raw outputs: one class more where its logit is pinned at 0."""
-    return n_outputs + (loss == "pinned_softmax_cross_entropy")
+    return n_outputs + ("pinned" in loss)
 
 
 def targets(loss, n_rows, n_outputs, rng):
@@ -116,6 +131,7 @@ def targets(loss, n_rows, n_outputs, rng):
         classes = n_classes(loss, n_outputs)
         return rng.integers(0, classes, size=(n_rows, 1)).astype(np.float64)
     low, high = max(row.y_low, -2.0), min(row.y_high, 3.0)
+    low += 0.25 if row.y_open else 0.0
     y = rng.uniform(low, high, size=(n_rows, n_targets(loss, n_outputs)))
     ends = rng.integers(0, 3, size=y.shape)
     y[ends == 0] = low

@@ -48,18 +48,36 @@ def assert_same_weights(a, b, **tolerance):
 def test_parameters_are_upstreams_then_ours(Estimator):
     ours = inspect.signature(Estimator).parameters
     theirs = inspect.signature(getattr(upstream, Estimator.__name__)).parameters
-    assert list(ours)[: len(theirs)] == list(theirs)
+    assert [name for name in ours if name in theirs] == list(theirs)
     for name, parameter in theirs.items():
         assert ours[name].default == parameter.default, name
         assert ours[name].kind == parameter.kind, name
     of_one = {
-        "MLPClassifier": {"loss": "log_loss"},
-        "MLPRegressor": {"quantile": 0.5, "huber_delta": 1.0, "covariance": "diagonal"},
+        "MLPClassifier": {
+            "loss": "log_loss",
+            "label_smoothing": 0.0,
+            "focal_gamma": 2.0,
+            "class_weight": None,
+        },
+        "MLPRegressor": {
+            "quantile": 0.5,
+            "huber_delta": 1.0,
+            "tweedie_power": 1.5,
+            "covariance": "diagonal",
+            "standardize_y": False,
+        },
     }
     added = {n: ours[n] for n in ours if n not in theirs}
     assert {n: parameter.default for n, parameter in added.items()} == {
+        "weight_decay": 0.0,
+        "warmup_fraction": 0.0,
+        "clip_norm": None,
+        "restore_best": False,
+        "scoring": None,
+        "average": 0.0,
         "negative_slope": 0.01,
         "pieces": 2,
+        "dropout": 0.0,
         **of_one[Estimator.__name__],
         "architecture": None,
     }
@@ -85,6 +103,7 @@ def test_docstring_tells_every_parameter_attribute_and_method(Estimator):
     attributes = {name for name in vars(model) if name.endswith("_")} | {"feature_names_in_"}
     assert set(entries(Estimator, "Attributes")) == attributes
     methods = ("fit", "partial_fit", "predict", "predict_proba", "predict_log_proba", "transform")
+    methods += ("predict_interval", "score")
     for method in methods:
         if hasattr(model, method):
             told = list(entries(getattr(Estimator, method), "Parameters"))

@@ -34,6 +34,12 @@ CASES = [pytest.param(loss, {}, id=loss) for loss in LOSSES] + [
     for loss, name, values in [
         ("quantile", "quantile", (0.1, 0.9)),
         ("huber", "huber_delta", (0.25, 8.0)),
+        ("smoothed_softmax_cross_entropy", "label_smoothing", (0.1, 0.75)),
+        ("smoothed_pinned_softmax_cross_entropy", "label_smoothing", (0.1, 0.75)),
+        ("smoothed_sigmoid_cross_entropy", "label_smoothing", (0.1, 0.75)),
+        ("softmax_focal", "focal_gamma", (0.0, 0.5, 5.0)),
+        ("sigmoid_focal", "focal_gamma", (0.0, 0.5, 5.0)),
+        ("half_tweedie_deviance", "tweedie_power", (1.1, 1.9)),
     ]
     for value in values
 ]
@@ -41,25 +47,58 @@ CASES = [pytest.param(loss, {}, id=loss) for loss in LOSSES] + [
 # Whose raw outputs after the first T say how sure a prediction is, not what it is.
 WITH_SCALE = {"gaussian", "full_gaussian", "laplace"}
 
+# Whose best prediction is not the frequency; it is found by the twin's gradient.
+FOCAL = {"softmax_focal", "sigmoid_focal"}
+
 # A linear function has no best prediction.
 LIKELIHOODS = [loss for loss in LOSSES if loss != "inner_product"]
 LIKELIHOOD_CASES = [case for case in CASES if case.values[0] in LIKELIHOODS]
 
-# Raw outputs (N, R) at which the prediction is the target itself.
+
+def smoothed_logits(frequencies, label_smoothing=0.0):
+    """Logarithms of the frequencies (.., K) of classes, as label smoothing moves them."""
+    K = frequencies.shape[-1]
+    moved = (1.0 - label_smoothing) * frequencies + label_smoothing / K
+    return np.log(np.maximum(moved, 1e-300))
+
+
+def but_the_first(logits):
+    """What is left of logits (.., K) if the first is pinned at 0."""
+    return logits[..., 1:] - logits[..., :1]
+
+
+def frequencies_of(y, n):
+    return np.bincount(y[:, 0].astype(int), minlength=n) / len(y)
+
+
+# Raw outputs (N, R) at which the prediction is the target itself, or the smoothed one.
 PERFECT = {
     "softmax_cross_entropy": lambda y: 1e3 * naive.one_hot(y, 3),
     "sigmoid_cross_entropy": logit,
     "half_squared_error": lambda y: y,
     "absolute_error": lambda y: y,
     "half_poisson_deviance": np.log,
-    "quantile": lambda y: y,
-    "huber": lambda y: y,
+    "quantile": lambda y, quantile=0.5: y,
+    "huber": lambda y, huber_delta=1.0: y,
     "gaussian": lambda y: np.hstack([y, 0.3 * y]),
     "full_gaussian": lambda y: np.hstack([y, 0.3 * y, 1.0 - y]),
     "laplace": lambda y: np.hstack([y, 0.3 * y]),
     "pinned_softmax_cross_entropy": lambda y: 1e3 * (naive.one_hot(y, 4)[:, 1:] - (y == 0)),
     "clipped_linear_cross_entropy": lambda y: y,
     "half_sigmoid_squared_error": logit,
+    "smoothed_softmax_cross_entropy": lambda y, **e: smoothed_logits(naive.one_hot(y, 3), **e),
+    "smoothed_pinned_softmax_cross_entropy": lambda y, **e: but_the_first(
+        smoothed_logits(naive.one_hot(y, 4), **e)
+    ),
+    "smoothed_sigmoid_cross_entropy": lambda y, label_smoothing=0.0: logit(
+        naive.smoothed_labels(y, label_smoothing)
+    ),
+    "softmax_focal": lambda y, focal_gamma=2.0: 1e3 * naive.one_hot(y, 3),
+    "sigmoid_focal": lambda y, focal_gamma=2.0: 1e3 * (2.0 * y - 1.0),
+    "half_tweedie_deviance": lambda y, tweedie_power=1.5: np.log(y),
+    "half_gamma_deviance": np.log,
+    "half_binomial_deviance": logit,
+    "negative_binomial": lambda y: np.hstack([np.log(y), 0.3 * y]),
 }
 
 
@@ -95,6 +134,33 @@ def with_log_scale(fit):
     return baseline
 
 
+def softmax_focal_baseline(y, focal_gamma=2.0):
+    """Where the gradients sum to nothing; of the logits, which may be shifted, the first is 0."""
+
+    def total(rest):
+        z = np.tile([0.0, *rest], (len(y), 1))
+        return naive.softmax_focal_gradient(z, y, focal_gamma).mean(axis=0)[1:]
+
+    return np.array([0.0, *optimize.root(total, [0.1, 0.1], tol=1e-15).x])
+
+
+def sigmoid_focal_baseline(y, focal_gamma=2.0):
+    def total(z, column):
+        return naive.sigmoid_focal_gradient(np.full_like(column, z), column, focal_gamma).sum()
+
+    return np.array([optimize.brentq(total, -9, 9, args=(c,), xtol=1e-16) for c in y.T])
+
+
+def negative_binomial_baseline(y):
+    """The mean is that of the sample; the dispersion is where the gradients sum to nothing."""
+    mean = np.log(y.mean())
+
+    def total(a):
+        return naive.negative_binomial_gradient(np.tile([mean, a], (len(y), 1)), y)[:, 1].sum()
+
+    return np.array([mean, optimize.brentq(total, -5, 5, xtol=1e-16)])
+
+
 # The best constant raw outputs (R,) for targets y (N, T).
 BASELINE = {
     "softmax_cross_entropy": lambda y: np.log(np.bincount(y[:, 0].astype(int)) / len(y)),
@@ -112,6 +178,19 @@ BASELINE = {
     ),
     "clipped_linear_cross_entropy": lambda y: y.mean(axis=0),
     "half_sigmoid_squared_error": lambda y: logit(y.mean(axis=0)),
+    "smoothed_softmax_cross_entropy": lambda y, **e: smoothed_logits(frequencies_of(y, 3), **e),
+    "smoothed_pinned_softmax_cross_entropy": lambda y, **e: but_the_first(
+        smoothed_logits(frequencies_of(y, 3), **e)
+    ),
+    "smoothed_sigmoid_cross_entropy": lambda y, label_smoothing=0.0: logit(
+        naive.smoothed_labels(y.mean(axis=0), label_smoothing)
+    ),
+    "softmax_focal": softmax_focal_baseline,
+    "sigmoid_focal": sigmoid_focal_baseline,
+    "half_tweedie_deviance": lambda y, tweedie_power=1.5: np.log(y.mean(axis=0)),
+    "half_gamma_deviance": lambda y: np.log(y.mean(axis=0)),
+    "half_binomial_deviance": lambda y: logit(y.mean(axis=0)),
+    "negative_binomial": negative_binomial_baseline,
 }
 
 
@@ -148,6 +227,8 @@ def inside(loss, n_rows, rng):
     """Targets, three or one of a class, whose perfect prediction is a finite raw output."""
     y = targets(loss, n_rows, n_raw(loss, 3), rng)
     row = LOSSES[loss]
+    if loss == "sigmoid_focal":  # between 0 and 1 it is best not to predict the target itself
+        return np.round(y)
     return y if row.integer_targets else np.clip(y, row.y_low + 0.1, row.y_high - 0.1)
 
 
@@ -310,12 +391,17 @@ def far_from_zero(loss, dtype, rng):
     far = np.array(FAR, dtype=dtype)
     if LOSSES[loss].link == "exp":
         far = far[far <= 80.0]
+    if loss in ("half_tweedie_deviance", "half_gamma_deviance"):  # exp(-z) occurs too
+        far = far[far >= -80.0]
 
     def columns(n, values=far):
         repeated = np.resize(values, len(far))  # in each column the same, in another order
         return rng.permuted(np.tile(repeated, (n, 1)), axis=1).T
 
     n_outputs = n_raw(loss, 3)
+    if loss == "negative_binomial":  # the twin knows no dispersion beyond these
+        middle = np.array([-3.0, 0.0, 17.0, 80.0, 104.0], dtype=dtype)
+        return np.hstack([columns(3), columns(3, middle)])
     if loss not in WITH_SCALE:
         return columns(n_outputs)
     # exp(-2 a) times the square of a far mean must be finite
@@ -421,17 +507,19 @@ def test_a_perfect_prediction_is_optimal(loss, settings):
     """Whatever the scale it claims, where there is one."""
     rng = np.random.default_rng(0)
     y = inside(loss, 4, rng)
-    perfect = PERFECT[loss](y)
+    perfect = PERFECT[loss](y, **settings)
     moved = np.ones_like(perfect)
-    if loss in WITH_SCALE:
+    if LOSSES[loss].learns_scale:
         moved[:, y.shape[1] :] = 0.0
     gradient = row_gradients(loss, perfect, y, **settings)
     np.testing.assert_allclose(moved * gradient, np.zeros(gradient.shape), atol=1e-15)
     best = row_losses(loss, perfect, y, **settings)
+    if "smoothed" in loss:  # a common shift of all raw outputs changes but the rounding
+        best -= 1e-15
     for size in (1e-3, 0.1, 2.0, 1e3):
         other = perfect + size * rng.choice([-1.0, 1.0], perfect.shape) * moved
         if LOSSES[loss].link == "exp":
-            other = np.minimum(other, 500.0)
+            other = np.clip(other, -500.0, 500.0)
         assert (row_losses(loss, other, y, **settings) >= best).all()
 
 
@@ -447,6 +535,11 @@ def test_a_perfect_prediction_is_optimal(loss, settings):
         "quantile",
         "huber",
         "half_sigmoid_squared_error",
+        "softmax_focal",
+        "sigmoid_focal",
+        "half_tweedie_deviance",
+        "half_gamma_deviance",
+        "half_binomial_deviance",
     ],
 )
 def test_a_perfect_prediction_costs_nothing(loss):
@@ -460,7 +553,10 @@ BASELINE_TARGETS = {
     if row.integer_targets
     else np.clip([[0.2], [0.9], [0.4], [0.9], [0.1], [0.3], [0.7]], row.y_low, row.y_high)
     for loss, row in LOSSES.items()
-} | {"full_gaussian": np.random.default_rng(0).standard_normal((7, 3))}
+} | {
+    "full_gaussian": np.random.default_rng(0).standard_normal((7, 3)),
+    "negative_binomial": np.array([[0.0], [9.0], [1.0], [0.0], [4.0], [0.0], [2.0]]),
+}
 
 # What the inverse link makes of the best constant, where that is not the mean of the targets.
 BASELINE_PREDICTION = {
@@ -474,6 +570,19 @@ BASELINE_PREDICTION = {
     "full_gaussian": lambda y: np.concatenate(
         [y.mean(axis=0), np.exp(full_gaussian_baseline(y)[3:6]), full_gaussian_baseline(y)[6:]]
     ),
+    "smoothed_softmax_cross_entropy": lambda y, **e: np.exp(
+        smoothed_logits(frequencies_of(y, 3), **e)
+    ),
+    "smoothed_pinned_softmax_cross_entropy": lambda y, **e: np.exp(
+        smoothed_logits(frequencies_of(y, 3), **e)
+    ),
+    "smoothed_sigmoid_cross_entropy": lambda y, label_smoothing=0.0: naive.smoothed_labels(
+        y.mean(axis=0), label_smoothing
+    ),
+    "softmax_focal": lambda y, **g: softmax(softmax_focal_baseline(y, **g)),
+    "sigmoid_focal": lambda y, **g: expit(sigmoid_focal_baseline(y, **g)),
+    "half_tweedie_deviance": lambda y, tweedie_power=1.5: y.mean(axis=0),
+    "negative_binomial": lambda y: [y.mean(), np.exp(negative_binomial_baseline(y)[1])],
 }
 
 
@@ -519,7 +628,7 @@ def test_the_baseline_is_the_best_constant(loss, settings):
     # a median lies on a kink, where the gradient jumps by the two halves of its own row; others
     # are right but for the rounding of n sums
     slack = np.full(n_outputs, 1e-15)
-    if loss in WITH_SCALE:
+    if LOSSES[loss].learns_scale or loss in FOCAL:
         slack[:] = 1e-14
     if LOSSES[loss].kinks:
         slack[: y.shape[1]] = 1.0 / len(y) * (1.0 if loss != "laplace" else np.exp(-best[1]))
@@ -871,9 +980,9 @@ def test_targets_outside_the_range(loss):
     row, n_outputs = LOSSES[loss], n_raw(loss, 3)
     net, _, _, params = reader(n_outputs)
     z = np.zeros((2, n_outputs))
-    y = np.full((2, n_targets(loss, n_outputs)), max(float(row.y_low), 0.0))
+    y = np.full((2, n_targets(loss, n_outputs)), max(float(row.y_low), 0.0) + row.y_open)
     net.loss_and_gradient(params, z, y, loss=loss)
-    bad = [np.nan]
+    bad = [np.nan, row.y_low] if row.y_open else [np.nan]
     if np.isfinite(row.y_low):
         bad += [row.y_low - 1.0, np.nextafter(row.y_low, -1.0)]
     if np.isfinite(row.y_high):
@@ -894,6 +1003,7 @@ def test_raw_outputs_that_fit_no_number_of_targets(loss):
     for n_outputs in range(1, 10):
         net, _, _, params = reader(n_outputs)
         z, y = np.zeros((2, n_outputs)), np.zeros((2, max(n_targets(loss, n_outputs), 1)))
+        y += LOSSES[loss].y_open
         if n_targets(loss, n_outputs):
             net.loss_and_gradient(params, z, y, loss=loss)
             net.forward(params, z, loss=loss)

@@ -83,6 +83,11 @@ def test_pack_and_unpack(dtype):
 # Initial values -------------------------------------------------------------------------------
 
 
+def lecun(rng, fan_in, width):
+    """Normal weights with variance 1 / fan_in, biases 0."""
+    return [rng.normal(0.0, np.sqrt(1.0 / fan_in), (fan_in, width)).ravel(), np.zeros(width)]
+
+
 def glorot(rng, gain, fan_in, width, columns):
     """Weights, then biases, both uniform; fan_out counts units, not pieces."""
     bound = np.sqrt(gain / (fan_in + width))
@@ -97,15 +102,26 @@ def test_initial_parameters(activation):
     gain = 6.0 if activation == "maxout" else ACTIVATIONS[activation].gain
     pieces = 3 if activation == "maxout" else 1
     rng = np.random.RandomState(7)
-    expected = (
-        glorot(rng, gain, 5, 4, 4 * pieces)
-        + glorot(rng, gain, 4, 3, 3 * pieces)
-        + glorot(rng, gain, 3, 2, 2)
-    )
+    if activation == "selu":
+        hidden = lecun(rng, 5, 4) + lecun(rng, 4, 3)
+    else:
+        hidden = glorot(rng, gain, 5, 4, 4 * pieces) + glorot(rng, gain, 4, 3, 3 * pieces)
+    expected = hidden + glorot(rng, gain, 3, 2, 2)
     net = Network(mlp(5, (4, 3), 2, activation))
     np.testing.assert_array_equal(net.init(7), np.concatenate(expected))
     np.testing.assert_array_equal(net.init(np.random.RandomState(7)), net.init(7))
     assert net.init(7).dtype == np.float64
+
+
+@tiny
+def test_initial_layer_norm_changes_no_other_draw():
+    x = g.input(5)
+    plain = Network(g.dense(g.relu(g.dense(x, 4)), 2))
+    normed = Network(g.dense(g.relu(g.layer_norm(g.dense(x, 4))), 2))
+    coefs, biases = normed.unpack(normed.init(0))
+    np.testing.assert_array_equal(coefs.pop(1), np.ones(4))
+    np.testing.assert_array_equal(biases.pop(1), np.zeros(4))
+    np.testing.assert_array_equal(plain.pack(coefs, biases), plain.init(0))
 
 
 @tiny

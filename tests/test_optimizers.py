@@ -71,7 +71,7 @@ def check(
         order = rng.permutation(n_rows)
         learning_rate = rate / (1 + epoch)
         actual = trainer.epoch(order, learning_rate)
-        expected, params, slots, step = naive.train(
+        expected, params, slots, step, _ = naive.train(
             twin, params, X, y, order, loss=loss, optimizer=optimizer, learning_rate=learning_rate,
             batch_size=batch_size, alpha=alpha, sample_weight=w, slots=slots, step=step,
             n_slots=OPTIMIZERS[optimizer].slots, settings=settings_of(loss), **settings,
@@ -159,7 +159,8 @@ def test_a_graph_with_every_op(batch_size):
     b = g.maxout(x, 7, pieces=3, name="b")
     h = g.add(g.multiply(a, b), g.multiply(a, a), b)
     c = g.softplus(g.dense(h, 70, name="c"))
-    output = g.dense(g.concat(h, x, c), 3, name="output")
+    d = g.gelu(g.layer_norm(c, name="d"))
+    output = g.dense(g.concat(h, x, c, d), 3, name="output")
     check(output, 100, 3, batch_size, "adam", {}, tolerance=1e-9)
     check(output, 100, 3, batch_size, "sgd", {}, tolerance=1e-9, sparse=True)
 
@@ -177,7 +178,7 @@ def test_golden_curve_of_a_maxout_network():
     for _ in range(30):
         order = rng.permutation(90)
         actual.append(trainer.epoch(order, 0.01))
-        value, params, slots, step = naive.train(
+        value, params, slots, step, _ = naive.train(
             twin, params, X, y, order, loss=loss, optimizer="adam", learning_rate=0.01,
             batch_size=20, alpha=1e-3, slots=slots, step=step, n_slots=2,
         )  # fmt: skip
@@ -218,7 +219,7 @@ def test_a_gradient_and_its_application_are_a_step(optimizer, dtype):
     )
     looking = Session(net, params, X, y, w, loss=LOSS, alpha=0.1, optimizer=None)
     for learning_rate in (0.05, 0.02, 0.01):
-        step = np.array([learning_rate, 0.3])
+        step = np.array([learning_rate, 0.3, 1.0])
         loss = together.epoch(np.arange(11), step[np.newaxis])
         other, gradient = looking.gradient(updating.params)
         updating.apply(gradient, step)
@@ -234,14 +235,14 @@ def test_the_steps_of_an_epoch_have_their_own_learning_rate_and_decay(optimizer)
     """Weight decay is decoupled, and biases go free."""
     net, twin, params, X, y, w = problem(mlp(3, (5,), 2, "tanh"), LOSS, 11)
     session = Session(net, params, X, y, w, **(OPTIONS | {"optimizer": optimizer}))
-    steps = np.array([[0.05, 0.0], [0.02, 0.5], [0.1, 0.25]])
+    steps = np.array([[0.05, 0.0, 1.0], [0.02, 0.5, 1.0], [0.1, 0.25, 1.0]])
     session.epoch(np.arange(11), steps)
     decayed = np.zeros(net.n_params)
     for p in net.parameters:
         decayed[p.place] = p.group == "weights"
     slots = np.zeros((OPTIMIZERS[optimizer].slots, net.n_params))
     batches = zip(steps, np.split(np.arange(11), [4, 8]), strict=True)
-    for t, ((learning_rate, decay), rows) in enumerate(batches, start=1):
+    for t, ((learning_rate, decay, _), rows) in enumerate(batches, start=1):
         before = params
         params = params * (1 - learning_rate * decay * decayed)
         _, gradient = twin.loss_and_gradient(
@@ -315,7 +316,7 @@ def test_an_order_may_leave_rows_out_and_repeat_others():
         order = np.array(order, dtype=np.int64)
         trainer = Session(net, params, X, y, np.maximum(w, 0.5), **OPTIONS)
         actual = trainer.epoch(order, 0.05)
-        expected, expected_params, _, step = naive.train(
+        expected, expected_params, _, step, _ = naive.train(
             twin, params, X, y, order, learning_rate=0.05, sample_weight=np.maximum(w, 0.5),
             n_slots=2, **OPTIONS,
         )  # fmt: skip

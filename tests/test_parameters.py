@@ -84,8 +84,14 @@ def idle():
         ({"quantile": 0.9}, "quantile=0.9", "loss='squared_error'"),
         ({"huber_delta": 2.0, "loss": "quantile"}, "huber_delta=2.0", "loss='quantile'"),
         ({"covariance": "full", "loss": "laplace"}, "covariance='full'", "loss='laplace'"),
+        ({"quantile": [0.1, 0.9]}, "quantile=[0.1, 0.9]", "loss='squared_error'"),
+        ({"tweedie_power": 1.2, "loss": "poisson"}, "tweedie_power=1.2", "loss='poisson'"),
     ]
-    yield from ((MLPClassifier, *case) for case in both)
+    classifier = [
+        ({"label_smoothing": 0.1, "loss": "focal"}, "label_smoothing=0.1", "loss='focal'"),
+        ({"focal_gamma": 1.0}, "focal_gamma=1.0", "loss='log_loss'"),
+    ]
+    yield from ((MLPClassifier, *case) for case in both + classifier)
     yield from ((MLPRegressor, *case) for case in both + regressor)
 
 
@@ -104,6 +110,11 @@ def test_what_has_no_effect_is_warned_of(Estimator, told, ignored, beside):
     [
         MLPRegressor("quantile", 4, quantile=0.9),
         MLPRegressor("huber", 4, huber_delta=0.3),
+        MLPRegressor("quantile", 4, quantile=(0.1, 0.9)),
+        MLPRegressor("tweedie", 4, tweedie_power=1.2),
+        MLPClassifier(4, label_smoothing=0.1),
+        MLPClassifier(4, loss="pinned_log_loss", label_smoothing=0.1),
+        MLPClassifier(4, loss="focal", focal_gamma=1.0),
         MLPRegressor("gaussian", 4, covariance="full"),
         MLPClassifier((4, 4), ("maxout", "leaky_relu"), pieces=3, negative_slope=0.2),
         MLPClassifier(4, pieces=3),  # so that a search may take each activation

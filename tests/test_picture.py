@@ -17,6 +17,7 @@ from test_random_graphs import moderate, outputs
 
 VIEWS = ["forward", "backward", "training"]
 SVG = "{http://www.w3.org/2000/svg}"
+OWNERS = ("dense", "maxout", "layer_norm")
 random_graphs = settings(derandomize=True, deadline=None, max_examples=40, database=None)
 
 
@@ -122,10 +123,10 @@ def test_forward_shows_each_node_and_edge_once(output):
         assert lines[0].endswith(f"(N, {node.width})")
         if node.name:
             assert lines[0].startswith(node.activation or node.op)
-        if node.op in ("dense", "maxout"):
-            (fan_in, columns), bias = (p.shape for p in next(pairs))
-            assert lines[1] == f"W ({fan_in}, {columns}), b {bias}"
-            assert lines[2] == f"{(fan_in + 1) * columns:,} parameters"
+        if node.op in OWNERS:
+            weights, bias = (p.shape for p in next(pairs))
+            assert lines[1] == f"W {weights}, b {bias}"
+            assert lines[2] == f"{np.prod(weights) + np.prod(bias):,} parameters"
         else:
             assert len(lines) == 1
 
@@ -163,7 +164,7 @@ class Formulas:
         self.W, self.b = net.unpack(self.params)
         self.values = [net.forward(self.params, self.X, node=node) for node in net.nodes]
         self.gradients = net.gradients(self.params, self.X, self.y, wrt=net.nodes)
-        self.owners = [n for n in net.nodes if n.op in ("dense", "maxout")]
+        self.owners = [n for n in net.nodes if n.op in OWNERS]
         self.boxes, self.arrows = read(net, "backward")
         self.symbols = {title: i for i, (title, *_) in enumerate(self.boxes)}
 
@@ -200,9 +201,15 @@ class Formulas:
                 self.net.nodes[i].numbers.get("negative_slope"),
             )
             return G * naive.ACTIVATIONS[slope[1]][1](z, a)
+        if normal := re.fullmatch(r"\(G ⊙ (W⁽.+⁾)\) ∂n/∂(.+)", label):
+            x, epsilon = self.values[self.symbols[normal[2]]], self.net.nodes[i].numbers["epsilon"]
+            return naive.standardized_backward(x, epsilon, G * self.matrix(normal[1]))
         return G * self.values[self.symbols[re.fullmatch("G ⊙ (.+)", label)[1]]]
 
     def parameter_gradient(self, i, line):
+        if normal := re.fullmatch(r"∇W⁽.+⁾ = 1ᵀ \(G ⊙ n\((.+)\)\)", line):
+            x, epsilon = self.values[self.symbols[normal[1]]], self.net.nodes[i].numbers["epsilon"]
+            return (self.gradients[i] * naive.standardized(x, epsilon)).sum(axis=0)
         of_weights = re.fullmatch("∇W⁽.+⁾ = (.+)ᵀ ([GM])", line)
         factor, g_or_m = of_weights.groups() if of_weights else (None, line[-1])
         G = self.gradients[i] if g_or_m == "G" else self.routed(i)
@@ -303,7 +310,8 @@ def test_training_view_of_any_graph(output):
     net = g.Network(output)
     boxes, arrows = read(net, "training")
     titles = [title for title, *_ in boxes]
-    owners = [node for node in net.nodes if node.op in ("dense", "maxout")]
+    owners = [node for node in net.nodes if node.op in OWNERS]
+    penalised = [node for node in owners if node.op != "layer_norm"]
     place = {}
     for title, node in zip(read(net, "backward")[0], net.nodes, strict=False):
         place[node] = titles.index(title[0])
@@ -311,16 +319,19 @@ def test_training_view_of_any_graph(output):
     for k, (node, (weights, _)) in enumerate(zip(owners, affine(net), strict=True), start=1):
         number = str(k).translate({v: k for k, v in SUPERSCRIPTS.items()})
         w, b = titles.index(f"W⁽{number}⁾"), titles.index(f"b⁽{number}⁾")
-        norm = titles.index(f"‖W⁽{number}⁾‖²")
         assert boxes[w][1] == str(weights.shape)
-        expected += Counter([(w, place[node]), (b, place[node]), (w, norm)])
-        expected[norm, titles.index("Ω")] += 1
+        assert boxes[w][2].endswith(f"+ 2λ {titles[w]}") == (node in penalised)
+        expected += Counter([(w, place[node]), (b, place[node])])
+        if node in penalised:
+            norm = titles.index(f"‖W⁽{number}⁾‖²")
+            expected += Counter([(w, norm), (norm, titles.index("Ω"))])
     loss, cost = titles.index("J_MLE"), titles.index("J")
     expected += Counter([(place[output], loss), (titles.index("targets"), loss), (loss, cost)])
-    if owners:
+    if penalised:
         expected += Counter([(titles.index("Ω"), cost), (titles.index("λ"), cost)])
     assert Counter((source, target) for source, target, _ in arrows) == expected
-    assert len(boxes) == len(net.nodes) + 3 * len(owners) + 3 + 2 * bool(owners)
+    parameters = 2 * len(owners) + len(penalised)
+    assert len(boxes) == len(net.nodes) + parameters + 3 + 2 * bool(penalised)
 
 
 def test_the_gradients_in_the_training_view():

@@ -82,6 +82,18 @@ def test_any_graph(dtype):
     assert_same_bits(lambda X: net.forward(params, X), rows_of(200, 13, dtype))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [1, 2, 7, 16, 17, 50, 300])
+def test_layer_norm(width, dtype):
+    """Of a hidden layer and of the input, in a network whose one row is read in another layout."""
+    x = g.input(width, name="x")
+    h = g.gelu(g.layer_norm(g.dense(g.layer_norm(x), width)))
+    net = Network(g.dense(h, 3))
+    rng = np.random.default_rng(3)
+    params = rng.standard_normal(net.n_params).astype(dtype)
+    assert_same_bits(lambda X: net.forward(params, X), rows_of(200, width, dtype))
+
+
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_any_number_of_threads(n_threads, monkeypatch):
     """A call large enough for all of them, against rows that are predicted alone."""

@@ -28,9 +28,9 @@ def recipe_for(solver="sgd", **changes):
     return Recipe(solver=solver, solver_numbers=NUMBERS.get(solver, {}), **told)
 
 
-def problem_for(dtype="float64"):
+def problem_for(dtype="float64", dropout=()):
     loss = LOSSES["softmax_cross_entropy"]
-    net = g.Network(g.mlp(4, [("relu", 6)], loss.n_raw(3)))
+    net = g.Network(g.mlp(4, [("relu", 6)], loss.n_raw(3), dropout=dropout))
     features = X.astype(dtype)
     return Problem(net, features, Y[:, None].astype(dtype), None, loss.name)
 
@@ -42,6 +42,8 @@ def begin(problem, recipe):
     if recipe.early_stopping:
         rows, held_out = split_rows(len(X), 0.2, random_state)
     state = FitState(params, rows, random_state, held_out)
+    if any(node.op == "dropout" for node in problem.network.nodes):
+        state.seed = 2**61 + 7
     if recipe.early_stopping:
         state.best_loss, state.validation_scores, state.best_validation_score = None, [], -np.inf
         state.best_params = params
@@ -62,7 +64,7 @@ import numpy as np
 sys.path.insert(0, sys.argv[1])
 import test_training as t
 case = json.loads(sys.argv[2])
-recipe, problem = t.recipe_for(**case["recipe"]), t.problem_for(case["dtype"])
+recipe, problem = t.recipe_for(**case["recipe"]), t.problem_for(case["dtype"], case["dropout"])
 with np.load(sys.argv[3], allow_pickle=False) as arrays:
     state = t.FitState.from_arrays(arrays)
 t.go_on(problem, recipe, state)
@@ -74,28 +76,35 @@ np.savez(sys.argv[4], **state.to_arrays())
 def test_a_state_written_as_arrays_goes_on_bit_for_bit_in_another_process(
     dtype, tmp_path, run_python, request
 ):
-    for solver in ("sgd", "adam"):
-        for early_stopping in (False, True):
-            for shuffle in (False, True):
-                told = {"solver": solver, "early_stopping": early_stopping, "shuffle": shuffle}
-                told |= {"schedule": "adaptive" if solver == "sgd" else "constant"}
-                told |= {"tol": 0.05, "n_iter_no_change": 1, "max_iter": 15}
-                recipe, problem = recipe_for(**told), problem_for(dtype)
-                whole, part = begin(problem, recipe), begin(problem, recipe)
-                go_on(problem, recipe, whole)
-                ending = go_on(problem, recipe, part, lambda epoch: epoch.n_iter == 3)
-                assert ending.reason == "stopped"
-                assert part.n_iter == 3 < whole.n_iter
-                np.savez(tmp_path / "part.npz", **part.to_arrays())
-                case = json.dumps({"recipe": told, "dtype": dtype})
-                arguments = (request.path.parent, case, tmp_path / "part.npz", tmp_path / "end.npz")
-                run_python("-c", GO_ON, *arguments)
-                with np.load(tmp_path / "end.npz", allow_pickle=False) as end:
-                    expected = whole.to_arrays()
-                    assert set(end) == set(expected)
-                    for name, value in expected.items():
-                        np.testing.assert_array_equal(end[name], value, err_msg=name)
-                        assert end[name].dtype == np.asarray(value).dtype, name
+    plain = {"tol": 0.05, "n_iter_no_change": 1, "max_iter": 15}
+    cases = [
+        ({"solver": solver, "early_stopping": early_stopping, "shuffle": shuffle} | plain, [])
+        for solver in ("sgd", "adam")
+        for early_stopping in (False, True)
+        for shuffle in (False, True)
+    ]
+    for told, _ in cases:
+        told["schedule"] = "adaptive" if told["solver"] == "sgd" else "constant"
+    extras = {"weight_decay": 0.1, "clip_norm": 0.3, "average": 0.9, "warmup_fraction": 0.3}
+    extras |= {"schedule": "cosine", "max_iter": 8}
+    cases += [(extras, [0.2]), (extras | {"early_stopping": True, "solver": "sgd"}, [0.2])]
+    for told, dropout in cases:
+        recipe, problem = recipe_for(**told), problem_for(dtype, dropout)
+        whole, part = begin(problem, recipe), begin(problem, recipe)
+        go_on(problem, recipe, whole)
+        ending = go_on(problem, recipe, part, lambda epoch: epoch.n_iter == 3)
+        assert ending.reason == "stopped"
+        assert part.n_iter == 3 < whole.n_iter
+        np.savez(tmp_path / "part.npz", **part.to_arrays())
+        case = json.dumps({"recipe": told, "dtype": dtype, "dropout": dropout})
+        arguments = (request.path.parent, case, tmp_path / "part.npz", tmp_path / "end.npz")
+        run_python("-c", GO_ON, *arguments)
+        with np.load(tmp_path / "end.npz", allow_pickle=False) as end:
+            expected = whole.to_arrays()
+            assert set(end) == set(expected)
+            for name, value in expected.items():
+                np.testing.assert_array_equal(end[name], value, err_msg=name)
+                assert end[name].dtype == np.asarray(value).dtype, name
 
 
 def test_a_snapshot_goes_on_bit_for_bit_and_is_a_copy():
@@ -194,17 +203,68 @@ def test_print_epoch(capsys):
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_are_functions_of_counts(name):
-    """Twice the same counts, twice the same rate; and it begins at the initial one."""
+    """Twice the same counts, twice the same rate."""
     row = SCHEDULES[name]
     recipe = recipe_for(schedule=name, schedule_numbers=dict(row.numbers))
     state = begin(problem_for(), recipe)
     table = steps(recipe, state, 5)
     assert table.dtype == np.float64
     assert len(table) == 5
-    assert table[0, 0] == 0.02
+    assert row.of_share or table[0, 0] == 0.02
     state.step, state.t, state.slow_downs, state.n_iter = 40, 600, 3, 4
     np.testing.assert_array_equal(steps(recipe, state, 5), steps(recipe, state, 5))
     assert np.all(np.asarray(learning_rate(recipe, state)) > 0)
+
+
+SHARES = [0.0, 0.1, 0.25, 0.3, 0.5, 0.8, 0.99]
+FACTORS = {  # written down anew, from the formulas
+    "linear": [1 - p for p in SHARES],
+    "cosine": [np.cos(np.pi * p / 2) ** 2 for p in SHARES],
+    "flat_cosine": [1.0 if p < 0.5 else np.sin(np.pi * p) ** 2 for p in SHARES],
+    "one_cycle": [
+        0.04 + 0.96 * np.sin(np.pi / 2 * p / 0.3) ** 2
+        if p < 0.3
+        else 4e-6 + (1 - 4e-6) * np.cos(np.pi / 2 * (p - 0.3) / 0.7) ** 2
+        for p in SHARES
+    ],
+    "coslog": [np.sin(np.pi * np.log2(1 + 15 * p)) ** 2 for p in SHARES],
+    "function": [(1 - p) ** 2 for p in SHARES],
+}
+
+
+def test_every_schedule_of_the_share_has_its_factors_here():
+    names = {name for name, row in SCHEDULES.items() if row.of_share}
+    assert names == set(FACTORS) - {"function"}
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.25])
+@pytest.mark.parametrize("name", FACTORS)
+def test_schedules_of_the_share_that_is_done(name, warmup):
+    """100 updates, in epochs of 20: the rate of each is that of its share, wherever it lies."""
+    schedule = (lambda p: (1 - p) ** 2) if name == "function" else name
+    recipe = recipe_for(schedule=schedule, max_iter=5, warmup_fraction=warmup, weight_decay=0.3)
+    state, rates = begin(problem_for(), recipe), []
+    for epoch in range(5):
+        state.n_iter = epoch
+        table = steps(recipe, state, 20)
+        rates.extend(table[:, 0])
+        assert (table[:, 1] == 0.3).all()
+        assert (table[:, 2] == 1.0).all()
+    at = [round(100 * share) for share in SHARES]
+    rise = np.minimum((np.array(at) + 1) / 25, 1.0) if warmup else 1.0
+    expected = 0.02 * np.array(FACTORS[name]) * rise
+    np.testing.assert_allclose(np.array(rates)[at], expected, rtol=1e-12, atol=1e-17)
+    assert np.min(rates) >= 0
+
+
+@pytest.mark.parametrize("wrong", [-0.1, np.nan, np.inf])
+def test_a_function_of_the_share_returns_factors(wrong):
+    recipe = recipe_for(schedule=lambda share: 1.0 if share < 0.5 else wrong, max_iter=2)
+    state = begin(problem_for(), recipe)
+    steps(recipe, state, 4)
+    state.n_iter = 1
+    with pytest.raises(ValueError, match=rf"of the share 0.5 it returned {wrong}"):
+        steps(recipe, state, 4)
 
 
 def test_schedules_of_scikit_learn():

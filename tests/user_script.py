@@ -26,6 +26,15 @@ accuracy: float = classifier.score(X, y)
 first: NDArray[Any] = classifier.coefs_[0]
 
 
+weighed = MLPClassifier(
+    class_weight={True: 2.0, False: 1}, early_stopping=True, scoring="f1", restore_best=True
+)
+assert_type(weighed.fit(X[:40], y[:40], X_val=X[40:], y_val=y[40:]), MLPClassifier)
+small = MLPRegressor(solver="lbfgs", max_iter=1000, standardize_y=True).fit(X, 100 * X[:, 1])
+again = nbnet.from_sklearn(small.to_sklearn())
+assert_type(again, MLPClassifier | MLPRegressor)
+
+
 def body(x: g.Node) -> g.Node:
     h = g.relu(g.dense(x, 8))
     return g.leaky_relu(h + g.dense(h, 8), negative_slope=0.2) * h
@@ -37,6 +46,9 @@ regressor = MLPRegressor(
 regressor.fit(X, X[:, 1], sample_weight=np.ones(50))
 mean, std = regressor.predict(X, return_std=True)
 hidden: NDArray[Any] = regressor.transform(X)
+quantiles = MLPRegressor("quantile", 4, quantile=[0.1, 0.9], solver="lbfgs", random_state=0)
+interval: NDArray[Any] = quantiles.fit(X, X[:, 1]).predict_interval(X, coverage=0.8)
+d2: float = quantiles.score(X, X[:, 1])
 net, params = regressor.to_network()
 assert_type(net, g.Network)
 outputs: NDArray[Any] = net.forward(params, X)

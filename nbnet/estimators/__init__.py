@@ -5,6 +5,6 @@ parameters describe (`base`), trains it by a recipe (`nbnet.training`) and publi
 attributes.
 """
 
-from nbnet.estimators.mlp import MLPClassifier, MLPRegressor
+from nbnet.estimators.mlp import MLPClassifier, MLPRegressor, from_sklearn
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]

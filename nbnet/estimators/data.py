@@ -1,19 +1,29 @@
-"""Checks of data beyond scikit-learn's: what is no number is refused, not made one."""
+"""Data of a fit, and checks beyond scikit-learn's: what is no number is refused, not made one."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import _check_sample_weight
 
 from nbnet.kernels.entry import SMALLEST
+from nbnet.training.recipe import Problem
 
-__all__ = ["check_sample_weight", "refuse_text_and_times", "sums_to_a_number"]
+__all__ = [
+    "Measured",
+    "check_sample_weight",
+    "in_double",
+    "naming",
+    "refuse_text_and_times",
+    "sums_to_a_number",
+]
 
 _TEXT_AND_TIMES = {"M": "dates", "m": "durations", "U": "text", "S": "text"}
 _OBJECTS = {
@@ -32,17 +42,71 @@ def sums_to_a_number(X: np.ndarray) -> bool:
         return isfinite(X.sum())
 
 
-def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
+@dataclass(frozen=True)
+class Measured:
+    """Rows to validate on.
+
+    Attributes
+    ----------
+    X, y, sample_weight
+        As in a `Problem`.
+    told_X, told_y
+        As a scorer of the user's gets them.
+    """
+
+    X: Any
+    y: np.ndarray
+    sample_weight: np.ndarray | None
+    told_X: Any
+    told_y: Any
+
+    @classmethod
+    def of(cls, problem: Problem, rows: np.ndarray, told_y: Any) -> Self:
+        """Copy some rows of a problem whose targets were `told_y`."""
+        X, weight = problem.X[rows], problem.sample_weight
+        weight = None if weight is None else weight[rows]
+        return cls(X, problem.y[rows], weight, X, told_y[rows])
+
+
+Data = TypeVar("Data", Problem, Measured)
+
+
+def in_double(data: Data) -> Data:
+    """The same rows in float64."""
+
+    def double(array: Any) -> Any:
+        return None if array is None else array.astype(np.float64, copy=False)
+
+    return replace(
+        data, X=double(data.X), y=double(data.y), sample_weight=double(data.sample_weight)
+    )
+
+
+@contextmanager
+def naming(parameters: str) -> Iterator[None]:
+    """Have errors of the block say which parameters they are about."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"In {parameters}: {error}") from error
+
+
+def check_sample_weight(sample_weight: Any, X: Any, parameter: str = "sample_weight") -> np.ndarray:
     """Weights (N,) of the rows of X in its dtype, none negative and not all 0."""
-    refuse_text_and_times(sample_weight, "sample_weight")
-    weights: np.ndarray = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+    refuse_text_and_times(sample_weight, parameter)
+    try:
+        weights: np.ndarray = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+    except ValueError as error:
+        told = str(error).replace("sample_weight", parameter)
+        raise ValueError(told if parameter in told else f"{parameter}: {told}") from None
     if weights.min() < 0:
-        raise ValueError(f"sample_weight must be non-negative; its smallest is {weights.min():g}.")
+        raise ValueError(f"{parameter} must be non-negative; its smallest is {weights.min():g}.")
     with np.errstate(over="ignore"):
         total = weights.sum(dtype=np.float64)
     if total < SMALLEST:
         raise ValueError(
-            f"sample_weight must sum to at least {SMALLEST:.3g}, the smallest normal number; the "
+            f"{parameter} must sum to at least {SMALLEST:.3g}, the smallest normal number; the "
             f"sum is {total:.3g}."
         )
     return weights

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import sparray, spmatrix
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from nbnet.estimators.scoring import SCORING_NAMES
 from nbnet.estimators.targets import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from nbnet.kernels.activations import ACTIVATIONS
 from nbnet.kernels.losses import LOSSES
@@ -45,12 +46,23 @@ __all__ = [
 
 # A test holds each of these types equal to its table.
 ActivationName = Literal[
-    "identity", "logistic", "tanh", "relu", "leaky_relu", "abs", "softplus", "maxout"
-]
+    "identity", "logistic", "tanh", "relu", "leaky_relu", "abs", "softplus",
+    "gelu", "silu", "elu", "selu", "mish", "maxout",
+]  # fmt: skip
 SolverName = Literal["lbfgs", "sgd", "adam"]
-ClassificationLossName = Literal["log_loss", "pinned_log_loss"]
+ClassificationLossName = Literal["log_loss", "pinned_log_loss", "focal"]
 RegressionLossName = Literal[
-    "squared_error", "absolute_error", "poisson", "quantile", "huber", "gaussian", "laplace"
+    "squared_error",
+    "absolute_error",
+    "poisson",
+    "quantile",
+    "huber",
+    "gaussian",
+    "laplace",
+    "tweedie",
+    "gamma",
+    "binomial",
+    "negative_binomial",
 ]
 CovarianceName = Literal["diagonal", "full"]
 MatrixLike: TypeAlias = ArrayLike | sparray | spmatrix
@@ -163,6 +175,18 @@ _SHARED = _table(
         """,
     ),
     Parameter(
+        "weight_decay",
+        0.0,
+        "float",
+        [Interval(Real, 0, None, closed="left")],
+        """
+        Decoupled weight decay (AdamW; the same for 'sgd'): before each update the weights lose this
+        share, times the learning rate, of what they are (biases go free). Unlike that of `alpha`,
+        its strength depends neither on the size of the batches nor on the gradients' scale.
+        """,
+        needs=("solver", _STOCHASTIC),
+    ),
+    Parameter(
         "batch_size",
         "auto",
         "int or 'auto'",
@@ -175,12 +199,18 @@ _SHARED = _table(
     Parameter(
         "learning_rate",
         "constant",
-        _names(tuple(SCHEDULES)),
-        [StrOptions(set(SCHEDULES))],
+        "str or callable",
+        [StrOptions(set(SCHEDULES)), callable],
         f"""
-        Schedule of the learning rate of 'sgd'.
+        Schedule of the learning rate. 'invscaling' and 'adaptive' are for 'sgd' alone, and 'adam'
+        takes them for 'constant', as in scikit-learn.
 
 {_lines({row.name: row.text for row in SCHEDULES.values()})}
+        - a function: given the share of all updates that is done, from 0 to 1, it returns the
+          factor of `learning_rate_init`.
+
+        A schedule from 'linear' on follows the share of `max_iter` epochs. So `max_iter` is then
+        the length of the fit, not merely its limit, and `partial_fit` refuses it.
         """,
     ),
     Parameter(
@@ -196,6 +226,17 @@ _SHARED = _table(
         "float",
         [Interval(Real, 0, None, closed="left")],
         "Exponent of 'invscaling'.",
+    ),
+    Parameter(
+        "warmup_fraction",
+        0.0,
+        "float",
+        [Interval(Real, 0, 1, closed="left")],
+        """
+        The share of all updates, those of `max_iter` epochs, over which the learning rate rises
+        from nearly 0 to what `learning_rate` says, in [0, 1).
+        """,
+        needs=("solver", _STOCHASTIC),
     ),
     Parameter(
         "max_iter",
@@ -263,13 +304,38 @@ _SHARED = _table(
         "Whether that is Nesterov's momentum.",
     ),
     Parameter(
+        "clip_norm",
+        None,
+        "float or None",
+        [Interval(Real, 0, None, closed="neither"), None],
+        """
+        The largest Euclidean norm of the gradient of all parameters, the L2 penalty's included; a
+        larger gradient is scaled down to it before the update. None for any norm.
+        """,
+        needs=("solver", _STOCHASTIC),
+    ),
+    Parameter(
         "early_stopping",
         False,
         "bool",
         ["boolean"],
         """
         Whether to set rows aside and to stop once the score on them no longer improves, instead of
-        the training loss. The weights that scored best are kept. For 'sgd' and 'adam'.
+        the training loss. The weights that scored best are kept. If `fit` is given `X_val`, that
+        is scored and no rows are set aside. For 'sgd' and 'adam'.
+        """,
+        needs=("solver", _STOCHASTIC),
+    ),
+    Parameter(
+        "restore_best",
+        False,
+        "bool",
+        ["boolean"],
+        """
+        Whether to keep the weights of the best epoch instead of the last: the one with the highest
+        validation score if `fit` is given `X_val`, otherwise the one with the smallest training
+        loss. When training stops does not change. `early_stopping` keeps the best weights anyway.
+        With 'lbfgs' it needs `X_val`. `partial_fit` refuses it.
         """,
         needs=("solver", _STOCHASTIC),
     ),
@@ -278,7 +344,21 @@ _SHARED = _table(
         0.1,
         "float",
         [Interval(Real, 0, 1, closed="left")],
-        "The share of rows that `early_stopping` sets aside.",
+        "The share of rows that `early_stopping` sets aside, unless `fit` is given `X_val`.",
+    ),
+    Parameter(
+        "scoring",
+        None,
+        "str, callable or None",
+        [StrOptions(set(SCORING_NAMES)), callable, None],
+        """
+        What the validation score is: the name of one of scikit-learn's scorers, or a function
+        ``scoring(estimator, X, y)`` that returns a number, the higher the better. The estimator is
+        the model of the moment; what it predicts for these rows has been computed already. Sample
+        weights are passed if it has a parameter `sample_weight`. 'loss' is the negative loss of
+        these rows, without penalty. None means the accuracy in classification and R² in regression.
+        """,
+        needs=("early_stopping", (True,)),
     ),
     Parameter(
         "beta_1",
@@ -300,6 +380,18 @@ _SHARED = _table(
         "float",
         [Interval(Real, 0, None, closed="neither")],
         "Added to the root of the second moment in 'adam'.",
+    ),
+    Parameter(
+        "average",
+        0.0,
+        "float",
+        [Interval(Real, 0, 1, closed="left")],
+        """
+        Decay of an exponential average of the parameters over the updates, in [0, 1); 0 for none.
+        The model gets the average, and so does the score of `early_stopping`; the training loss is
+        that of the parameters themselves. 0.999 averages over about 1,000 updates.
+        """,
+        needs=("solver", _STOCHASTIC),
     ),
     Parameter(
         "n_iter_no_change",
@@ -336,44 +428,103 @@ _SHARED = _table(
         """,
     ),
     Parameter(
+        "dropout",
+        0.0,
+        "float or array-like of float",
+        [Interval(Real, 0, 1, closed="left"), "array-like"],
+        """
+        The probability, in [0, 1), with which each activation of a hidden layer is set to 0 in an
+        update. The others are divided by 1 minus it; prediction keeps all of them as they are. One
+        number for all hidden layers, or one per hidden layer. For 'sgd' and 'adam'. (Srivastava et
+        al., 2014.)
+        """,
+        needs=("solver", _STOCHASTIC),
+    ),
+    Parameter(
         "architecture",
         None,
         "callable",
         [callable, None],
         """
         Builds the network between the features and the output layer, in place of
-        `hidden_layer_sizes`, `activation`, `negative_slope` and `pieces`: a function that is given
-        the input, a node of `nbnet.graph`, and returns the node that the output layer reads. Nodes
-        may have names, but 'x' and 'output' are those of the input and the output layer.
-        ``coefs_`` and ``intercepts_`` then have one entry for each dense or maxout node, each after
-        those it depends on. To pickle the model, or to search with processes, it must be a
-        function that can be pickled: one with a name, at the top of a module.
+        `hidden_layer_sizes`, `activation`, `negative_slope`, `pieces` and `dropout`: a function
+        that is given the input, a node of `nbnet.graph`, and returns the node that the output layer
+        reads. Nodes may have names, but 'x' and 'output' are those of the input and the output
+        layer. ``coefs_`` and ``intercepts_`` then have one entry for each dense, maxout or
+        layer_norm node, each after those it depends on. To pickle the model, or to search with
+        processes, it must be a function that can be pickled: one with a name, at the top of a
+        module.
         """,
-        replaces=("hidden_layer_sizes", "activation", "negative_slope", "pieces"),
+        replaces=("hidden_layer_sizes", "activation", "negative_slope", "pieces", "dropout"),
     ),
 )
 
+
+def _number(name: str, key: str, losses: tuple[str, ...], text: str) -> Parameter:
+    """The parameter that is a hyperparameter of a loss.
+
+    `key` is the loss's name in `LOSSES`; beside the `losses`, which users write, it has an effect.
+    """
+    (setting,) = (s for s in LOSSES[key].settings if s.name == name)
+    closed = "left" if setting.closed else "neither"
+    constraint: list[Any] = [Interval(Real, setting.low, setting.high, closed=closed)]
+    kind = "float"
+    if setting.several:
+        constraint, kind = [*constraint, "array-like"], "float or array-like of float"
+    return Parameter(name, setting.default, kind, constraint, text, needs=("loss", losses))
+
+
 CLASSIFIER_PARAMETERS = _SHARED | _table(
+    Parameter(
+        "class_weight",
+        None,
+        "dict, 'balanced' or None",
+        [dict, StrOptions({"balanced"}), None],
+        """
+        Weights of classes by label, 1 for a label that is not named. They are multiplied into
+        `sample_weight`. 'balanced' gives all classes the same sum of weights. Rows that
+        `early_stopping` sets aside have them too, rows given as `X_val` do not. Not for several
+        labels per row, whose losses have one weight together.
+        """,
+    ),
     Parameter(
         "loss",
         "log_loss",
         f"{_names(tuple(CLASSIFICATION_LOSSES))} or CustomLoss",
         [StrOptions(set(CLASSIFICATION_LOSSES)), CustomLoss],
         """
-        How class probabilities come from raw outputs where there are more than two classes: the
-        softmax of one raw output per class, or of one fewer, the first class's being pinned at 0
-        (both are the logistic function for two classes). Or a `nbnet.CustomLoss`, made of a
-        function of your own.
+        What is minimised, averaged over the rows and, for several labels, summed over them.
+
+        - 'log_loss': minus the logarithm of the probability of the right class. With more than two
+          classes, probabilities are the softmax of one raw output per class; otherwise the
+          logistic function of one.
+        - 'pinned_log_loss': the same, with one raw output fewer than classes: the first class's is
+          pinned at 0.
+        - 'focal': the log-loss times ``(1 - p) ** focal_gamma``, ``p`` being the probability of the
+          right class: rows that are predicted well count less. With probabilities as for
+          'log_loss', which are no longer relative frequencies.
+
+        Or a `nbnet.CustomLoss`, made of a function of your own.
         """,
     ),
+    _number(
+        "label_smoothing",
+        "smoothed_softmax_cross_entropy",
+        ("log_loss", "pinned_log_loss"),
+        """
+        A share of the target's probability, at least 0 and less than 1, that is spread over all
+        classes alike: ``e / K`` for each of K classes. A label that is there or not has
+        ``1 - e / 2`` or ``e / 2``. `loss_` is that of these targets, and not 0 at best; scores
+        count the labels as they are.
+        """,
+    ),
+    _number(
+        "focal_gamma",
+        "softmax_focal",
+        ("focal",),
+        "How much less 'focal' counts rows that are predicted well, at least 0; 0 is the log-loss.",
+    ),
 )
-
-
-def _number(loss: str, name: str, text: str) -> Parameter:
-    """The parameter that is a hyperparameter of a loss, by the name that its users write."""
-    (setting,) = (s for s in LOSSES[REGRESSION_LOSSES[loss]].settings if s.name == name)
-    interval = Interval(Real, setting.low, setting.high, closed="neither")
-    return Parameter(name, setting.default, "float", [interval], text, needs=("loss", (loss,)))
 
 
 REGRESSOR_PARAMETERS = _SHARED | _table(
@@ -396,22 +547,47 @@ REGRESSOR_PARAMETERS = _SHARED | _table(
         - 'gaussian': the negative log-likelihood of a normal distribution whose mean and variance
           both depend on the features (see `covariance`).
         - 'laplace': the same for a Laplace distribution, median and scale.
+        - 'tweedie': half the Tweedie deviance of power `tweedie_power`, for amounts of which many
+          are 0; ``p`` is the exponential of the raw output; needs ``y >= 0``.
+        - 'gamma': half the gamma deviance, ``log(p / y) + y / p - 1``, for amounts whose scatter
+          grows with their mean; ``p`` as for 'tweedie'; needs ``y > 0``.
+        - 'binomial': half the binomial deviance of shares ``0 <= y <= 1``, ``p`` being the logistic
+          function of the raw output. For k successes in n trials, y is ``k / n`` and the weight of
+          the row n.
+        - 'negative_binomial': the negative log-likelihood of counts that scatter more than
+          'poisson' allows: their variance is ``p + d * p ** 2``, and both ``p`` and the dispersion
+          ``d`` are exponentials of raw outputs that depend on the features; needs ``y >= 0``.
 
         Or a `nbnet.CustomLoss`, made of a function of your own.
 
-        With 'gaussian' and 'laplace' `predict` can return standard deviations too. They take
-        targets of about unit scale best.
+        With 'gaussian', 'laplace' and 'negative_binomial' `predict` can return standard deviations
+        too. The first two take targets of about unit scale best.
         """,
     ),
     _number(
         "quantile",
         "quantile",
-        "The quantile that ``loss='quantile'`` predicts, between 0 and 1, both excluded.",
+        ("quantile",),
+        """
+        The quantile that ``loss='quantile'`` predicts, between 0 and 1, both excluded. A sequence
+        of Q levels that increase makes one model learn them all, its loss being their sum:
+        `predict` then returns an axis of Q numbers more.
+        """,
     ),
     _number(
-        "huber",
         "huber_delta",
+        "huber",
+        ("huber",),
         "The error, greater than 0, from which on ``loss='huber'`` is a straight line.",
+    ),
+    _number(
+        "tweedie_power",
+        "half_tweedie_deviance",
+        ("tweedie",),
+        """
+        The power of the mean to which the variance is proportional with ``loss='tweedie'``, between
+        1 (Poisson) and 2 (gamma), both excluded.
+        """,
     ),
     Parameter(
         "covariance",
@@ -423,6 +599,19 @@ REGRESSOR_PARAMETERS = _SHARED | _table(
         between columns too.
         """,
         needs=("loss", ("gaussian",)),
+    ),
+    Parameter(
+        "standardize_y",
+        False,
+        "bool",
+        ["boolean"],
+        """
+        Whether the columns of `y` are learned with mean 0 and variance 1, those of the weighted
+        rows to train on. Predictions, standard deviations and covariances have the units of `y`;
+        `loss_curve_`, `validation_losses_`, `huber_delta` and the raw outputs of `to_network` are
+        in standard deviations. Further calls with `warm_start` and `partial_fit` keep the numbers
+        of the first. Not for 'poisson', whose targets have a zero of their own.
+        """,
     ),
 )
 

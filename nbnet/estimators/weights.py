@@ -24,7 +24,7 @@ def initial(
 ) -> np.ndarray:
     """Draw the parameters (P,) of a new model."""
     params = network.init(random_state, dtype=dtype)
-    if loss_row(targets.loss).link == "location_and_scale":
+    if loss_row(targets.loss).learns_scale:
         # From unit scales on: the exponential of a random one may be any number.
         for last in (part[-1] for part in network.unpack(params, copy=False)):
             last[..., targets.n_outputs :] = 0
@@ -83,10 +83,10 @@ def _check_shapes(
         )
     shapes = [np.shape(weights) for weights in coefs]
     for i, (shape, bias) in enumerate(zip(shapes, intercepts, strict=True)):
-        if len(shape) == 2 and np.shape(bias) != shape[1:]:
+        if len(shape) in (1, 2) and np.shape(bias) != shape[-1:]:
             raise ValueError(
                 f"intercepts_[{i}] has shape {np.shape(bias)}, but coefs_[{i}], of shape {shape}, "
-                f"needs {shape[1:]}. Set both."
+                f"needs {shape[-1:]}. Set both."
             )
     wanted = [p.shape for p in network.parameters if p.role == "weights"]
     if shapes != wanted:

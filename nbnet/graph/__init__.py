@@ -23,7 +23,19 @@ from collections.abc import Callable
 
 from nbnet.graph import nodes as _nodes
 from nbnet.graph.network import Network
-from nbnet.graph.nodes import Node, activation, add, concat, dense, input, maxout, mlp, multiply
+from nbnet.graph.nodes import (
+    Node,
+    activation,
+    add,
+    concat,
+    dense,
+    dropout,
+    input,
+    layer_norm,
+    maxout,
+    mlp,
+    multiply,
+)
 from nbnet.kernels.activations import ACTIVATIONS as _ACTIVATIONS
 from nbnet.kernels.ops import OPS as _OPS
 
@@ -36,7 +48,9 @@ __all__ = [
     "add",
     "concat",
     "dense",
+    "dropout",
     "input",
+    "layer_norm",
     "maxout",
     "mlp",
     "multiply",

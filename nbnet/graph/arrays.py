@@ -101,18 +101,21 @@ class Samples:
         return cls(frozen(X, dtype), NO_INDICES, NO_ORDER, X.shape[0], False)
 
 
-def n_targets_of(row: Loss, n_outputs: int) -> int:
+def n_targets_of(row: Loss, n_outputs: int, levels: int = 1) -> int:
     """The number of targets (classes) of a loss on so many raw outputs."""
-    counted = row.n_targets(n_outputs)
+    counted = row.n_targets(n_outputs, levels)
     if counted == 0:
+        one, two, three = (row.n_raw(n, levels) for n in (1, 2, 3))
         raise ValueError(
-            f"loss={row.name!r} needs {row.n_raw(1)} raw outputs for one target, {row.n_raw(2)} "
-            f"for two, {row.n_raw(3)} for three, and so on; the network has {n_outputs}"
+            f"loss={row.name!r} needs {one} raw outputs for one target, {two} "
+            f"for two, {three} for three, and so on; the network has {n_outputs}"
         )
     return counted
 
 
-def check_targets(y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype) -> np.ndarray:
+def check_targets(
+    y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype, levels: int = 1
+) -> np.ndarray:
     """Targets (N, T), checked against the loss."""
     y = np.asarray(y)
     if y.dtype.kind not in "fiub":
@@ -127,7 +130,7 @@ def check_targets(y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype) ->
                 f"{y.shape}; the network has {n_outputs}"
             )
     else:
-        counted = n_targets_of(row, n_outputs)
+        counted = n_targets_of(row, n_outputs, levels)
     n_targets = 1 if row.integer_targets else counted
     if y.shape != (n, n_targets):
         raise ValueError(
@@ -135,28 +138,32 @@ def check_targets(y: Any, row: Loss, n: int, n_outputs: int, dtype: np.dtype) ->
             f"outputs, got {y.shape}"
         )
     high = counted - 1 if row.integer_targets else row.y_high
-    valid = np.isfinite(y) & (y >= row.y_low) & (y <= high)
+    valid = np.isfinite(y) & row.admits(y) & (y <= high)
     if row.integer_targets:
         valid &= y == np.floor(y)
     if not valid.all():
         kind = "integers" if row.integer_targets else "finite numbers"
         raise ValueError(
-            f"y must hold {kind} in [{row.y_low:g}, {high:g}] for loss={row.name!r}, "
-            f"got {y[~valid][0]!r}"
+            f"y must hold {kind} in {'(' if row.y_open else '['}{row.y_low:g}, {high:g}] for "
+            f"loss={row.name!r}, got {y[~valid][0]!r}"
         )
     with np.errstate(over="ignore"):
         cast = y.astype(dtype, copy=False)
     if not np.isfinite(cast).all():
         raise ValueError(f"y must be finite in {dtype}, got {y[~np.isfinite(cast)][0]!r}")
+    if not row.admits(cast).all():
+        raise ValueError(
+            f"y must be > {row.y_low:g} in {dtype} for loss={row.name!r}, "
+            f"got {y[~row.admits(cast)][0]!r}"
+        )
     return cast
 
 
 def take_numbers(settings: tuple[Setting, ...], given: dict[str, Any]) -> np.ndarray:
-    """Take the numbers that `settings` names out of `given`, checked: (NUMBERS,) float64."""
-    numbers = np.zeros(NUMBERS)
-    for i, setting in enumerate(settings):
-        numbers[i] = setting.check(given.pop(setting.name, setting.default))
-    return numbers
+    """Take the numbers that `settings` names out of `given`, checked: float64, at least NUMBERS."""
+    read = [setting.read(given.pop(setting.name, setting.default)) for setting in settings]
+    numbers = np.ravel(read[0]) if len(read) == 1 else np.array(read)
+    return np.pad(numbers, (0, max(0, NUMBERS - len(numbers))))
 
 
 def check_weights(sample_weight: Any, n: int) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from sklearn.utils import gen_batches
 from nbnet.graph.describe import describe
 from nbnet.graph.nodes import Node
 from nbnet.graph.outline import Outline, to_engine
-from nbnet.graph.session import ROWS_AT_ONCE, Session
+from nbnet.graph.session import ROWS_AT_ONCE, SEEDS, Session
 from nbnet.kernels.entry import BLOCK
 from nbnet.kernels.user import CustomLoss
 
@@ -69,6 +69,7 @@ class Network(Outline):
         loss: str | CustomLoss | None = None,
         *,
         node: Node | str | None = None,
+        seed: int | None = None,
     ) -> np.ndarray:
         """Raw outputs (N, R) in the dtype of `params`.
 
@@ -82,14 +83,19 @@ class Network(Outline):
         node : Node or str, optional
             Return the values (N, width) of this node of the network, or of the node with this
             name, instead.
+        seed : int, optional
+            In [0, 2 ** 62): draw masks of dropout from it, another one for each row. By default
+            nothing is dropped.
         """
+        if seed is not None and not 0 <= seed < SEEDS:
+            raise ValueError(f"seed must be an integer in [0, 2 ** 62), got {seed!r}")
         params = self.check_params(params)
         if node is not None:
             if loss is not None:
                 raise ValueError(f"loss must be None where a node is asked for, got {loss!r}")
             below, at = self._below(self._find("node", node))
-            return below.forward(params[at], X)
-        return self.run_forward(partial(to_engine, params), X, params.dtype, loss)
+            return below.forward(params[at], X, seed=seed)
+        return self.run_forward(partial(to_engine, params), X, params.dtype, loss, seed)
 
     def _below(self, node: Node) -> tuple[Network, np.ndarray]:
         """The network that ends in `node`, and where its parameters lie in those of this one."""
@@ -144,8 +150,9 @@ class Network(Outline):
             A key of ``LOSSES``, or a loss of your own.
         alpha : float, default=0
         sample_weight : (N,) array, optional
-        **numbers : float
-            ``quantile`` or ``huber_delta``, for the loss that has it.
+        **numbers : float, or sequence of float
+            ``quantile`` (several levels have a raw output each), ``huber_delta`` and so on, for the
+            loss that has it.
 
         Returns
         -------

@@ -23,8 +23,10 @@ __all__ = [
     "add",
     "concat",
     "dense",
+    "dropout",
     "function_of",
     "input",
+    "layer_norm",
     "maxout",
     "mlp",
     "multiply",
@@ -122,6 +124,19 @@ def maxout(x: Node, width: int, pieces: int = 2, name: str | None = None) -> Nod
     return Node("maxout", nodes, width, _check_name(name), pieces=pieces)
 
 
+def layer_norm(x: Node, epsilon: float = 1e-5, name: str | None = None) -> Node:
+    """Layer normalisation: each row of `x` with mean 0 and variance 1, then scaled and shifted.
+
+    With the mean m and the variance v of a row over its columns, column j becomes
+    ``w_j (x_j - m) / sqrt(v + epsilon) + b_j``. The weights w start at 1, the biases b at 0. Both
+    are learned, without L2 penalty. No row depends on another row. (Ba et al., 2016, "Layer
+    normalization".)
+    """
+    nodes = _check_nodes("layer_norm", (x,), 1)
+    numbers = _numbers(OPS["layer_norm"].settings, {"epsilon": epsilon}, "layer_norm")
+    return Node("layer_norm", nodes, x.width, _check_name(name), numbers=numbers)
+
+
 def _same_width(function: str, nodes: tuple[Node, ...]) -> int:
     widths = sorted({node.width for node in nodes})
     if len(widths) > 1:
@@ -165,6 +180,21 @@ def _numbers(settings: tuple[Setting, ...], given: dict[str, Any], what: str) ->
         setting.name: setting.check(given.get(setting.name, setting.default))
         for setting in settings
     }
+
+
+def dropout(x: Node, rate: float, name: str | None = None) -> Node:
+    """In training, `x` with each number set to 0 with probability `rate`; else `x` itself.
+
+    The numbers that stay are divided by 1 - rate, so that their mean is that of `x`. A `Session`
+    trains with dropout if it has a `seed`, and `Network.forward` drops with one. (Srivastava et
+    al., 2014.)
+    """
+    (x,) = _check_nodes("dropout", (x,), 1)
+    numbers = _numbers(OPS["dropout"].settings, {"rate": rate}, "dropout")
+    return Node("dropout", (x,), x.width, _check_name(name), numbers=numbers)
+
+
+_dropout = dropout  # `mlp` has a parameter of this name
 
 
 def activation(
@@ -242,22 +272,28 @@ def mlp(
     n_outputs: int,
     *,
     pieces: int = 2,
+    dropout: Sequence[float] = (),
     **numbers: float,
 ) -> Node:
     """A plain stack: one (activation, width) per hidden layer, then a dense output.
 
     An activation is a key of ``ACTIVATIONS``, a `CustomActivation` or ``"maxout"``. Each takes
-    those of `numbers` that its row names.
+    those of `numbers` that its row names. Of the `dropout` rates, one per hidden layer, a 0 makes
+    no node.
     """
     node = input(n_features, name="x")
     for i, (function, width) in enumerate(hidden, start=1):
         if function == "maxout":
             node = maxout(node, width, pieces, name=f"h{i}")
-            continue
-        node = dense(node, width, name=f"z{i}")
-        row = None if isinstance(function, CustomActivation) else ACTIVATIONS.get(function)
-        own = {s.name: numbers[s.name] for s in (row.settings if row else ()) if s.name in numbers}
-        node = activation(function, node, name=f"h{i}", **own)
+        else:
+            node = dense(node, width, name=f"z{i}")
+            own_function = isinstance(function, CustomActivation)
+            known = not own_function and function in ACTIVATIONS
+            settings = activation_row(function).settings if known else ()
+            own = {s.name: numbers[s.name] for s in settings if s.name in numbers}
+            node = activation(function, node, name=f"h{i}", **own)
+        if i <= len(dropout) and dropout[i - 1] > 0:
+            node = _dropout(node, dropout[i - 1])
     return dense(node, n_outputs, name="output")
 
 

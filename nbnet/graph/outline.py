@@ -20,6 +20,7 @@ from nbnet.graph.plan import Plan, make_plan
 from nbnet.kernels.entry import BLOCK, predict
 from nbnet.kernels.machine.vectors import ROWS
 from nbnet.kernels.ops import OPS
+from nbnet.kernels.records import HEAD
 from nbnet.kernels.threads import Team
 from nbnet.kernels.user import CustomLoss
 
@@ -37,21 +38,23 @@ class Outline:
         self.n_features = next(node.width for node in order if node.op == "input")
         self.n_outputs = output.width
         self.n_params = self.parameters[-1].place.stop if self.parameters else 0
-        self._forward_plans: dict[tuple[np.dtype, int, bool], tuple[Plan, np.ndarray]] = {}
+        self._forward_plans: dict[tuple[np.dtype, int, bool, bool], tuple[Plan, np.ndarray]] = {}
         self._operations = sum(2 * math.prod(p.shape) for p in self.parameters if len(p.shape) == 2)
         # Whether one row can be predicted by parameters in the natural layout.
-        self._natural = all(node.op == "dense" or not OPS[node.op].owns for node in order)
+        self._natural = all(OPS[node.op].natural or not OPS[node.op].owns for node in order)
 
     def plan(self, dtype: Any, rows: int, **options: Any) -> Plan:
         """A plan for this many rows, see `make_plan`."""
         return make_plan(self.output, dtype, rows, self.parameters, **options)
 
-    def forward_plan(self, dtype: np.dtype, rows: int, sparse: bool) -> tuple[Plan, np.ndarray]:
+    def forward_plan(
+        self, dtype: np.dtype, rows: int, sparse: bool, noise: bool = False
+    ) -> tuple[Plan, np.ndarray]:
         """A plan without gradients and its head, kept: a few rows are predicted in less time."""
-        natural = rows == 1 and not sparse and self._natural
-        key = (dtype, 1 if natural else max(1, -(-rows // ROWS)) * ROWS, sparse)
+        natural = rows == 1 and not sparse and not noise and self._natural
+        key = (dtype, 1 if natural else max(1, -(-rows // ROWS)) * ROWS, sparse, noise)
         if key not in self._forward_plans:
-            plan = self.plan(*key[:2], training=False, sparse=sparse, natural=natural)
+            plan = self.plan(*key[:2], training=False, sparse=sparse, natural=natural, noise=noise)
             self._forward_plans[key] = plan, plan.head(rows=1 if natural else BLOCK)
         return self._forward_plans[key]
 
@@ -61,18 +64,23 @@ class Outline:
         """Initial parameters (P,), uniform in +-sqrt(gain / (fan_in + fan_out)).
 
         Drawn in double precision, one parameter after the other: scikit-learn's order. (Glorot
-        and Bengio, 2010, equation 16; fan_out counts units, not pieces.)
+        and Bengio, 2010, equation 16; fan_out counts units, not pieces.) Where a selu activation
+        follows, weights are normal with variance 1 / fan_in, and biases 0. The weights of a
+        layer_norm node are 1, its biases 0.
         """
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
         rng = check_random_state(random_state)
         params = np.empty(self.n_params, dtype=dtype)
         for parameter in self.parameters:
-            if parameter.initial is None:
-                drawn = rng.uniform(-parameter.bound, parameter.bound, parameter.shape)
-                params[parameter.place] = drawn.ravel()
-            else:
+            if parameter.initial is not None:
                 params[parameter.place] = parameter.initial
+                continue
+            if parameter.deviation is None:
+                drawn = rng.uniform(-parameter.bound, parameter.bound, parameter.shape)
+            else:
+                drawn = rng.normal(0.0, parameter.deviation, parameter.shape)
+            params[parameter.place] = drawn.ravel()
         return params
 
     def views(self, params: np.ndarray) -> list[np.ndarray]:
@@ -132,10 +140,12 @@ class Outline:
         X: Any,
         dtype: np.dtype,
         loss: str | CustomLoss | None,
+        seed: int | None = None,
     ) -> np.ndarray:
         """Raw outputs (N, R), or what the inverse link of `loss` makes of them.
 
-        `engine` gives the parameters in the layout of a plan.
+        `engine` gives the parameters in the layout of a plan. With a `seed` there are masks of
+        dropout.
         """
         link, pinned = -1, False
         if loss is not None:
@@ -145,7 +155,12 @@ class Outline:
         samples = Samples.of(X, self.n_features, dtype)
         operations = self._operations * samples.n
         team = Team(operations, -(-samples.n // BLOCK), operations)
-        plan, head = self.forward_plan(dtype, min(samples.n, team.size * BLOCK), samples.sparse)
+        noise = seed is not None
+        rows = min(samples.n, team.size * BLOCK)
+        plan, head = self.forward_plan(dtype, rows, samples.sparse, noise)
+        if noise:
+            head = head.copy()  # another thread may predict with another seed
+            head[HEAD.index("seed")] = seed
         out = np.empty(samples.n * self.n_outputs, dtype=dtype)
         team.run(
             predict,

@@ -42,10 +42,14 @@ class Parameter:
     start : int
         Offset of its first number in the flat vector (P,).
     initial : float or None
-        Where each number starts; None draws it uniformly within +-`bound`.
+        Where each number starts; None draws it: uniformly within +-`bound`, or from a normal
+        distribution if there is a `deviation`.
     bound : float
         sqrt(gain / (fan_in + units)), the gain being that of the activation that follows (Glorot
         and Bengio, 2010, equation 16).
+    deviation : float or None
+        The standard deviation 1 / sqrt(fan_in), if the activation that follows asks for it (see
+        ``Activation.lecun``).
     """
 
     owner: str
@@ -59,6 +63,7 @@ class Parameter:
     start: int
     initial: float | None
     bound: float
+    deviation: float | None = None
 
     @property
     def name(self) -> str:
@@ -95,6 +100,7 @@ def parameters_of(order: Sequence[Node], output_gain: float | None = None) -> tu
         elif output_gain is not None:
             gain = output_gain
         fan_in = node.inputs[0].width
+        lecun = id(node) in followers and followers[id(node)].lecun
         for one in owned:
             columns = node.width * node.pieces
             parameter = Parameter(
@@ -107,8 +113,9 @@ def parameters_of(order: Sequence[Node], output_gain: float | None = None) -> tu
                 pieces=node.pieces,
                 shape=(fan_in, columns) if one.matrix else (columns,),
                 start=start,
-                initial=one.initial,
+                initial=0.0 if lecun and one.initial is None and not one.matrix else one.initial,
                 bound=math.sqrt(gain / (fan_in + node.width)),
+                deviation=1.0 / math.sqrt(fan_in) if lecun and one.matrix else None,
             )
             parameters.append(parameter)
             start = parameter.place.stop

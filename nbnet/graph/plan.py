@@ -63,7 +63,8 @@ class Instruction:
     @property
     def plain(self) -> bool:
         """Whether it is compiled for every network."""
-        return OPS[self.op].plain and not isinstance(self.activation, CustomActivation)
+        plain = self.activation is None or activation_row(self.activation).plain
+        return OPS[self.op].plain and plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +176,7 @@ def make_plan(
     keep: tuple[Node, ...] = (),
     sparse: bool = False,
     natural: bool = False,
+    noise: bool = False,
 ) -> Plan:
     """Lay out the graph that ends in `output`.
 
@@ -194,9 +196,12 @@ def make_plan(
     natural : bool, default=False
         For a forward pass over one row (`rows` = 1), without maxout: parameters are read in the
         natural layout, for to change it would take longer than the pass.
+    noise : bool, default=False
+        Whether ops that are there for training alone, such as dropout, do what they are for;
+        otherwise such a node is its input.
     """
     return _Draft(
-        output, np.dtype(dtype), rows, parameters, training, keep, sparse, natural
+        output, np.dtype(dtype), rows, parameters, training, keep, sparse, natural, noise
     ).finish()
 
 
@@ -213,6 +218,7 @@ class _Draft:
         keep: tuple[Node, ...],
         sparse: bool,
         natural: bool,
+        noise: bool,
     ):
         self.lanes = lanes(dtype)
         self.one_row = rows == 1
@@ -224,6 +230,7 @@ class _Draft:
         self.parameters = parameters
         self.training = training
         self.sparse = sparse
+        self.noise = noise
         self._variables: list[Variable] = []
         self._instructions: list[Instruction] = []
         self._index: dict[int, int] = {}
@@ -253,6 +260,10 @@ class _Draft:
             inputs = [self._index[id(parent)] for parent in node.inputs]
             name = node.name or f"{node.kind}_{len(self._variables)}"
             kept = id(node) in keep
+            silent = OPS[node.op].training_only and not self.noise
+            if silent and not kept:
+                self._index[id(node)] = inputs[0]
+                continue
             parameters = tuple(owned.get(place, ()))
             depends = kept or bool(parameters) or any(self._variables[i].depends for i in inputs)
             op = node.op
@@ -264,6 +275,15 @@ class _Draft:
                 dense = self._dense(inputs, panels * self.lanes)
                 self._instructions.append(Instruction(dense, inputs, pieces, parameters=parameters))
                 inputs, parameters = [pieces], ()
+            # A node that is asked for has a value and a gradient of its own, whatever it is for.
+            numbers = (0.0,) if silent else tuple(node.numbers.values())
+            if op == "layer_norm":
+                below = any(self._variables[i].depends for i in inputs)
+                normal = self._variable(f"{name}.normal", node.width, depends=below)
+                self._instructions.append(
+                    Instruction("standardize", inputs, normal, numbers=numbers)
+                )
+                inputs, numbers = [normal], ()
             out = self._variable(name, node.width, kept=kept, depends=depends)
             self._index[id(node)] = out
             if op == "input":
@@ -282,7 +302,7 @@ class _Draft:
                     inputs,
                     out,
                     activation=node.activation,
-                    numbers=tuple(node.numbers.values()),
+                    numbers=numbers,
                     pieces=node.pieces,
                     parameters=parameters,
                 )

@@ -28,14 +28,17 @@ from nbnet.kernels.rows import scratch_for_rows
 from nbnet.kernels.threads import Team
 from nbnet.kernels.user import CustomLoss
 
-__all__ = ["ROWS_AT_ONCE", "Session"]
+__all__ = ["ROWS_AT_ONCE", "SEEDS", "Session"]
 
 # Rows whose values and gradients are in memory at once; a larger batch is taken in parts.
 ROWS_AT_ONCE = 2048
 
 FEW = 3  # rows at which a gradient of the user's is checked
+SEEDS = 2**62
 
 _ALPHA = Setting("alpha", 0.0, 0.0, np.inf, closed=True)
+_CLIP_NORM = Setting("clip_norm", 0.0, 0.0, np.inf)
+_AVERAGE = Setting("average", 0.0, 0.0, 1.0, closed=True)
 
 
 class Session:
@@ -63,6 +66,16 @@ class Session:
         Optimizer state to continue from; zeros by default.
     step : int, default=0
         Steps already made (Adam's t).
+    clip_norm : float, optional
+        The largest norm of a step's gradient, the penalty's included: a larger one is scaled down
+        to it.
+    average : float, default=0
+        Decay of the exponential average of the parameters over the steps, in [0, 1); 0 for none.
+    averaged : (P,) array, optional
+        Average to continue from.
+    seed : int, optional
+        In [0, 2 ** 62): from it the masks of dropout follow, together with the step; None for no
+        dropout.
     keep : tuple of Node, default=()
         Nodes to be read after a step.
     groups : dict of str to Group, optional
@@ -70,7 +83,7 @@ class Session:
     checked : bool, default=False
         Whether X, y and the weights were checked and have their dtype and shape; they are then not
         looked at again.
-    **numbers : float
+    **numbers : float, or sequence of float
         Of the loss (``Loss.settings``) and of the optimizer (``Optimizer.settings``).
 
     Attributes
@@ -95,6 +108,10 @@ class Session:
         alpha: float = 0.0,
         slots: Any = None,
         step: int = 0,
+        clip_norm: float | None = None,
+        average: float = 0.0,
+        averaged: Any = None,
+        seed: int | None = None,
         keep: tuple[Node, ...] = (),
         groups: dict[str, Group] | None = None,
         checked: bool = False,
@@ -104,6 +121,7 @@ class Session:
         optimizer_facts = None if optimizer is None else row_of(OPTIMIZERS, "optimizer", optimizer)
         n_slots = 0 if optimizer_facts is None else optimizer_facts.slots
         settings: dict[str, float] = {} if optimizer_facts is None else optimizer_facts.settings
+        levels = loss_facts.levels(numbers)
         loss_numbers = take_numbers(loss_facts.settings, numbers)
         unknown = sorted(set(numbers) - set(settings))
         if unknown:
@@ -114,6 +132,10 @@ class Session:
         if batch_size is not None and (batch_size < 1 or batch_size != int(batch_size)):
             raise ValueError(f"batch_size must be an integer >= 1, got {batch_size!r}")
         alpha = _ALPHA.check(alpha)
+        clip_norm = 0.0 if clip_norm is None else _CLIP_NORM.check(clip_norm)
+        self._average = _AVERAGE.check(average)
+        if seed is not None and not 0 <= seed < SEEDS:
+            raise ValueError(f"seed must be an integer in [0, 2 ** 62), got {seed!r}")
         params = network.check_params(params)
         dtype = params.dtype
         self._network = network
@@ -124,7 +146,7 @@ class Session:
         if checked:
             targets, weights = y, sample_weight
         else:
-            targets = check_targets(y, loss_facts, samples.n, network.n_outputs, dtype)
+            targets = check_targets(y, loss_facts, samples.n, network.n_outputs, dtype, levels)
             weights = check_weights(sample_weight, samples.n)
             if weights is not None and weights.sum() < SMALLEST:
                 raise ValueError(
@@ -134,7 +156,9 @@ class Session:
         batch_size = samples.n if batch_size is None else min(int(batch_size), samples.n)
         self._batch_size = batch_size
         rows = min(batch_size, ROWS_AT_ONCE)
-        self.plan = plan = network.plan(dtype, rows, keep=keep, sparse=samples.sparse)
+        self.plan = plan = network.plan(
+            dtype, rows, keep=keep, sparse=samples.sparse, noise=seed is not None
+        )
         self._team = Team(plan.operations * rows, plan.rows // ROWS, plan.operations * samples.n)
         # Whole batches, or None for all there are.
         self._rows_a_call = self._team.rows_a_call(plan.operations, batch_size)
@@ -143,8 +167,12 @@ class Session:
         self._report[REPORT.index("step")] = step
         self._params = aligned_zeros(plan.n_engine + plan.n_mirror, dtype)
         plan.pack(params, self._params)
-        self._state = aligned_zeros(n_slots * plan.n_engine, dtype)
-        self._slots = self._state.reshape(n_slots, plan.n_engine)
+        room = n_slots + (self._average > 0)
+        self._state = aligned_zeros(room * plan.n_engine, dtype)
+        self._slots = self._state.reshape(room, plan.n_engine)[:n_slots]
+        self._averaged = self._state[n_slots * plan.n_engine :]
+        if averaged is not None and self._average > 0:
+            plan.pack(network.check_params(averaged), self._averaged)
         if slots is not None:
             slots = np.asarray(slots)
             if slots.shape != (n_slots, network.n_params):
@@ -157,7 +185,7 @@ class Session:
         if isinstance(loss, CustomLoss):
             n_targets = targets.shape[1]  # perhaps more than there are raw outputs
             n_scratch = max(n_scratch, scratch_for_rows(BLOCK, network.n_outputs, n_targets))
-        whole = optimizer is None
+        whole = 1 if optimizer is None else 2 if clip_norm > 0 else 0
         self._stored = aligned_zeros(plan.n_engine if whole or rows < batch_size else 0, dtype)
         self.work = aligned_zeros(plan.n_work, dtype)
         head = plan.head(
@@ -167,6 +195,8 @@ class Session:
             batch=batch_size,
             rows=rows,
             whole=whole,
+            seed=0 if seed is None else seed,
+            average=n_slots,
             loss_address=self._address_of(loss, params, X, targets, weights),
         )
         rows_of_groups = {**GROUPS, **(groups or {})}
@@ -197,13 +227,18 @@ class Session:
             self._state,
             self._stored,
         )
+        wanted = clip_norm > 0 or self._average > 0
+        self._extras = np.array([clip_norm, self._average]) if wanted else None
+        self._norms = np.zeros(len(plan.tasks) if wanted else 0)
         self._room = (
             self.work,
             aligned_zeros(size * n_scratch, dtype).reshape(size, -1),
             np.zeros(plan.rows),
             np.zeros(len(plan.tasks)),
+            self._norms,
             plan.general,
             None if loss_facts.plain else 1,
+            self._extras,
         )
 
     def _address_of(
@@ -221,7 +256,8 @@ class Session:
             engine = partial(to_engine, params)
             return self._network.run_forward(engine, few, params.dtype, None), targets[rows]
 
-        loss.check(self._network.n_outputs, targets.shape[1], look)
+        if len(params):  # or no step follows
+            loss.check(self._network.n_outputs, targets.shape[1], look)
         return loss.address(params.dtype)
 
     def epoch(self, order: np.ndarray, steps: Any) -> float:
@@ -296,7 +332,7 @@ class Session:
         gradient : (P,) array
             Zero if all weights of the batch are; meaningless if the loss is not finite.
         """
-        if not self._tables[0][HEAD.index("whole")]:
+        if self._tables[0][HEAD.index("whole")] != 1:
             raise ValueError("gradient needs optimizer=None")
         if params is not None:
             self.plan.pack(params, self._params)
@@ -319,7 +355,7 @@ class Session:
         step : (len(STEP_COLUMNS),) array, or float
             One row of the steps of `epoch`.
         """
-        if self._tables[0][HEAD.index("whole")]:
+        if self._tables[0][HEAD.index("whole")] == 1:
             raise ValueError("apply needs an optimizer")
         stored = aligned_zeros(self.plan.n_engine, self.plan.dtype)
         self.plan.pack(np.asarray(gradient), stored)
@@ -328,16 +364,28 @@ class Session:
             apply,
             (
                 *self._tables, _steps(np.asarray(step, float)[np.newaxis, ...], 1), settings,
-                report, hyper, params, state, stored,
+                report, hyper, params, state, stored, self._norms, self._extras,
             ),
             10.0 * stored.size,
         )  # fmt: skip
 
     def forward(self, X: Any, loss: str | CustomLoss | None = None) -> np.ndarray:
-        """`Network.forward` with the current parameters."""
+        """`Network.forward` with the current parameters, or their average if there is one."""
+        engine = self._averaged if self._average > 0 else self._params
         return self._network.run_forward(
-            lambda plan: self.params if plan.natural else self._params, X, self.plan.dtype, loss
+            lambda plan: self.outcome if plan.natural else engine, X, self.plan.dtype, loss
         )
+
+    @property
+    def averaged(self) -> np.ndarray | None:
+        """The average of the parameters (P,) over the steps, a copy; None if there is none."""
+        return self.plan.unpack(self._averaged) if self._average > 0 else None
+
+    @property
+    def outcome(self) -> np.ndarray:
+        """What a model gets, a copy (P,): the average of the parameters, or else the current."""
+        averaged = self.averaged
+        return self.params if averaged is None else averaged
 
     @property
     def params(self) -> np.ndarray:
@@ -358,11 +406,12 @@ class Session:
 
 
 def _steps(steps: Any, n: int) -> np.ndarray:
-    """A row of ``STEP_COLUMNS`` for each of n steps."""
+    """A row of ``STEP_COLUMNS`` for each of n steps; of a number, with dropout as it is."""
     steps = np.asarray(steps, dtype=np.float64)
     if steps.size == 1:
         table = np.zeros((n, len(STEP_COLUMNS)))
-        table[:, 0] = steps.item()
+        table[:, STEP_COLUMNS.index("learning_rate")] = steps.item()
+        table[:, STEP_COLUMNS.index("dropout")] = 1.0
         return table
     if steps.shape != (n, len(STEP_COLUMNS)):
         raise ValueError(f"steps must have shape {(n, len(STEP_COLUMNS))}, got {steps.shape}")

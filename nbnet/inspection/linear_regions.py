@@ -60,8 +60,9 @@ class _Op:
         Earlier values that it is computed from; value 0 is the network's input.
     affine : ((fan_in, width) array, (width,) array) or None
         Weights and bias of an affine step.
-    slopes : (K,) array or None
-        Of a step that bends: the slopes left and right of zero, or None for a maximum over pieces.
+    derivatives : (K,) array or None
+        Of a step that bends: the derivatives left and right of zero; None for a maximum over
+        pieces.
     pieces : int
         K.
     """
@@ -69,7 +70,7 @@ class _Op:
     op: str
     inputs: tuple[int, ...]
     affine: tuple[np.ndarray, np.ndarray] | None = None
-    slopes: np.ndarray | None = None
+    derivatives: np.ndarray | None = None
     pieces: int = 2
 
     def linear(self, values: Sequence[np.ndarray], constant: bool) -> np.ndarray:
@@ -90,16 +91,18 @@ class _Op:
 
     def functions(self, z: np.ndarray) -> np.ndarray:
         """The K maps (..., width, K) of which each unit takes one."""
-        if self.slopes is None:
+        if self.derivatives is None:
             return z.reshape(*z.shape[:-1], z.shape[-1] // self.pieces, self.pieces)
-        return z[..., None] * self.slopes
+        return z[..., None] * self.derivatives
 
     def rivals(self, z: np.ndarray) -> np.ndarray:
         """The K maps (..., width, K) the largest of which says which one that is."""
-        return self.functions(z) if self.slopes is None else z[..., None] * np.array([0.0, 1.0])
+        return (
+            self.functions(z) if self.derivatives is None else z[..., None] * np.array([0.0, 1.0])
+        )
 
 
-_SLOPES: dict[str, Callable[[float], tuple[float, float]]] = {
+_DERIVATIVES: dict[str, Callable[[float], tuple[float, float]]] = {
     "relu": lambda a: (0.0, 1.0),
     "leaky_relu": lambda a: (a, 1.0),
     "abs": lambda a: (-1.0, 1.0),
@@ -123,17 +126,19 @@ def _steps(caller: str, estimator: Any) -> tuple[list[_Op], int]:
                 steps.append(_Op("bend", (len(steps),), pieces=node.pieces))
         elif node.op in ("add", "concat"):
             steps.append(_Op(node.op, inputs))
-        elif node.activation == "identity":
+        elif node.activation == "identity" or node.op == "dropout":
             (place[node],) = inputs
             continue
-        elif node.activation in _SLOPES:
-            slopes = np.array(_SLOPES[node.activation](node.numbers.get("negative_slope", 0.0)))
-            steps.append(_Op("bend", inputs, slopes=slopes))
+        elif node.activation in _DERIVATIVES:
+            derivatives = np.array(
+                _DERIVATIVES[node.activation](node.numbers.get("negative_slope", 0.0))
+            )
+            steps.append(_Op("bend", inputs, derivatives=derivatives))
         elif node.op != "input":
             name = f"node {i}" if node.name is None else f"node {node.name!r}"
             raise ValueError(
                 f"{caller} needs a piecewise-linear network: dense, maxout, add, concat and the "
-                f"activations identity, {', '.join(_SLOPES)}; {name} is {node.kind}"
+                f"activations identity, {', '.join(_DERIVATIVES)}; {name} is {node.kind}"
             )
         place[node] = len(steps)
     return steps, net.n_features

@@ -14,9 +14,11 @@ b. Threads are Python threads that run the same door with their own `tid` withou
    in `barrier` twice a step. One thread runs the same code and never waits.
 c. Nothing raises. A door returns a status; a set stop flag ends all threads at the next op of a
    block, tile or barrier, so that Ctrl-C is answered at any size of data.
-d. The buffers hold a limited number of rows. A larger batch goes through them in parts: each runs
+d. To clip a gradient by its norm, threads meet a third time: all of it must be there before the
+   first update.
+e. The buffers hold a limited number of rows. A larger batch goes through them in parts: each runs
    both phases, but as long as parts are to come, phase 2 only adds up the gradient.
-e. To learn and to compute a gradient alone is one door: its two halves would compile twice.
+f. To learn and to compute a gradient alone is one door: its two halves would compile twice.
 """
 
 from __future__ import annotations
@@ -32,20 +34,25 @@ from nbnet.kernels.machine.vectors import ROWS
 from nbnet.kernels.ops import backward, data_row, forward
 from nbnet.kernels.optimizers import prepare
 from nbnet.kernels.records import (
+    E_AVERAGE,
+    E_CLIP_NORM,
     H_BATCH,
     H_OPTIMIZER,
     H_ROWS,
+    H_SEED,
     H_SLOT,
     H_WHOLE,
     R_LOSS,
     R_ROWS,
     R_STEP,
+    S_DROPOUT,
+    Noise,
     Rows,
     Tables,
     Weights,
 )
 from nbnet.kernels.rows import loss_of_rows, outputs_of_rows
-from nbnet.kernels.update import update
+from nbnet.kernels.update import clipping, share_in_average, sum_of_squares, update
 
 __all__ = ["BLOCK", "FINISHED", "NON_FINITE", "SMALLEST", "STOPPED", "apply", "predict", "train"]
 
@@ -61,7 +68,7 @@ BLOCK = 64  # rows a thread takes at a time
 def train(
     tid, n_threads, head, nodes, ops, numbers, tasks, bounds, groups, x, indices, indptr, y,
     weights, loss_numbers, alpha, order, steps, settings, report, hyper, params, state, stored,
-    work, scratch, losses, squares, general, rare, sync,
+    work, scratch, losses, squares, norms, general, rare, extras, sync,
 ):  # fmt: skip
     """Thread `tid`'s share of an epoch: one step per consecutive slice of `order`.
 
@@ -77,7 +84,7 @@ def train(
     indices, indptr : of a CSR X, else empty
     y : (N * T,) targets
     weights : (N,) or empty
-    loss_numbers : (NUMBERS,) float64
+    loss_numbers : (at least NUMBERS,) float64
     alpha : float64
         Strength of the L2 penalty.
     order : (M,) int64 rows of X
@@ -92,9 +99,10 @@ def train(
     work : flat values and gradients of all nodes
     scratch : (at least n_threads, room for a task, a panel of a block, or the loss of a block)
     losses : (rows of the buffers,) float64
-    squares : (tasks,) float64
+    squares, norms : (tasks,) float64
     general : None if all ops are plain, else 1
     rare : None if the loss is plain, else 1
+    extras : None, or (len(EXTRAS),) float64 if one of these is wanted
     sync : int64 flags, all zero at the start, the last one stops
 
     Returns
@@ -108,7 +116,7 @@ def train(
     parameters = Weights(params, state, stored, head[H_SLOT])
     my_scratch, my_hyper = scratch[tid], hyper[tid]
     t = report[R_STEP]
-    phase = 0
+    phase, average = 0, 0.0
     for start in range(0, order.size, batch):
         stop = min(start + batch, order.size)
         total = float(stop - start)
@@ -119,8 +127,12 @@ def train(
         if total < SMALLEST:
             continue
         t += 1
-        if head[H_WHOLE] == 0:
-            prepare(head[H_OPTIMIZER], steps[start // batch], settings, t, my_hyper)
+        step = steps[start // batch]
+        noise = Noise(head[H_SEED], np.int64(t), start, step[S_DROPOUT])
+        if head[H_WHOLE] != 1:
+            prepare(head[H_OPTIMIZER], step, settings, t, my_hyper)
+        if extras is not None:
+            average = share_in_average(extras[E_AVERAGE], t)
 
         loss = 0.0
         for first in range(start, stop, head[H_ROWS]):
@@ -130,12 +142,12 @@ def train(
             mine = tiles * (tid + 1) // n_threads * tile
             for r0 in range(tiles * tid // n_threads * tile, mine, BLOCK):
                 r1 = min(r0 + BLOCK, mine)
-                forward(tables, rows, work, r0, r1, params, sync, general, None)
+                forward(tables, rows, work, r0, r1, params, sync, noise, general, None)
                 loss_of_rows(
                     tables, rows, y, weights, r0, r1, 1.0 / total,
                     work, my_scratch, losses, loss_numbers, rare,
                 )  # fmt: skip
-                backward(tables, work, r0, r1, params, my_scratch, sync, general)
+                backward(tables, rows, work, r0, r1, params, my_scratch, sync, noise, general)
                 if stopped(sync):
                     return STOPPED
             phase += 1
@@ -156,7 +168,24 @@ def train(
                     parameters, work, my_scratch, general,
                 )  # fmt: skip
                 if last == stop and head[H_WHOLE] == 0:
-                    update(tasks[q], tables, groups, parameters, my_scratch, False, my_hyper)
+                    update(
+                        tasks[q], tables, groups, parameters, my_scratch, False, my_hyper,
+                        1.0, average, extras,
+                    )  # fmt: skip
+                if extras is not None and last == stop:
+                    norms[q] = sum_of_squares(tasks[q], tables, my_scratch, False)
+                if stopped(sync):
+                    return STOPPED
+            phase += 1
+            if not barrier(sync, tid, n_threads, phase):
+                return STOPPED
+        if extras is not None and head[H_WHOLE] == 2:
+            factor = clipping(norms, extras[E_CLIP_NORM])
+            for q in range(bounds[n_threads, tid], bounds[n_threads, tid + 1]):
+                update(
+                    tasks[q], tables, groups, parameters, stored, True, my_hyper,
+                    factor, average, extras,
+                )  # fmt: skip
                 if stopped(sync):
                     return STOPPED
             phase += 1
@@ -176,7 +205,7 @@ def train(
 @kernel(entry=True)
 def apply(
     tid, n_threads, head, nodes, ops, numbers, tasks, bounds, groups, step, settings, report, hyper,
-    params, state, stored, sync,
+    params, state, stored, norms, extras, sync,
 ):  # fmt: skip
     """Thread `tid`'s share of an update by a gradient that is there already.
 
@@ -189,11 +218,23 @@ def apply(
     parameters = Weights(params, state, stored, head[H_SLOT])
     t = report[R_STEP] + 1
     prepare(head[H_OPTIMIZER], step[0], settings, t, hyper[tid])
+    factor, average, phase = 1.0, 0.0, 1
+    if extras is not None:
+        average = share_in_average(extras[E_AVERAGE], t)
+        for q in range(bounds[n_threads, tid], bounds[n_threads, tid + 1]):
+            norms[q] = sum_of_squares(tasks[q], tables, stored, True)
+        if not barrier(sync, tid, n_threads, phase):
+            return STOPPED
+        phase += 1
+        factor = clipping(norms, extras[E_CLIP_NORM])
     for q in range(bounds[n_threads, tid], bounds[n_threads, tid + 1]):
-        update(tasks[q], tables, groups, parameters, stored, True, hyper[tid])
+        update(
+            tasks[q], tables, groups, parameters, stored, True, hyper[tid],
+            factor, average, extras,
+        )  # fmt: skip
         if stopped(sync):
             return STOPPED
-    if not barrier(sync, tid, n_threads, 1):
+    if not barrier(sync, tid, n_threads, phase):
         return STOPPED
     if tid == 0:
         report[R_STEP] = t
@@ -219,6 +260,7 @@ def predict(
     tables = Tables(head, nodes, ops, numbers)
     block = head[H_ROWS]
     tile = min(block, ROWS)
+    noise = Noise(head[H_SEED], np.int64(0), np.int64(0), 1.0)
     r0 = tid * block  # of `work`, where this thread's block lies
     for start in range(tid * block, n_rows, n_threads * block):
         if stopped(sync):
@@ -226,6 +268,6 @@ def predict(
         last = min(start + block, n_rows)
         r1 = r0 + (last - start + tile - 1) // tile * tile
         rows = Rows(x, indices, indptr, order, start - r0, last)
-        forward(tables, rows, work, r0, r1, params, sync, general, 1)
+        forward(tables, rows, work, r0, r1, params, sync, noise, general, 1)
         outputs_of_rows(tables, work, r0, start, last - start, link, scratch[tid], out)
     return FINISHED

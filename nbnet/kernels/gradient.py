@@ -169,7 +169,7 @@ def gradient(
             if l2 * penalty != 0:
                 factor = params.dtype.type(l2 * penalty)
                 squares += penalty * _add_penalty(part, run(params, at, n), factor)
-            if head[H_WHOLE] == 1:
+            if head[H_WHOLE] != 0:
                 for i in range(n):
                     stored[i] = part[i]
         at += apart

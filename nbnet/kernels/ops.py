@@ -10,6 +10,10 @@ maxout       h_i = max over its K pieces z_i1 ... z_iK      d to the piece that 
 add          A + B                                          dA = D, dB = D
 multiply     A B, elementwise                               dA = D B, dB = D A
 concat       one input's columns put beside the others'     dX = its columns of D
+dropout      X M / (1 - rate), M random 0 or 1              dX = D M / (1 - rate), the same M
+standardize  h = (x - m) s for each row x of X: m is its    dx = s (d - mean(d) - h mean(d h))
+             mean, s = 1 / sqrt(its variance + epsilon)
+layer_norm   H = g X + b, column by column                  dX = g D, dg = sum(D X), db = sum(D)
 ===========  =============================================  =======================================
 
 A dense op of few units is ``narrow_dense``. One over a single row, for which weights are not worth
@@ -29,7 +33,8 @@ c. Blocks of rows do not touch each other's numbers, so threads need no locks.
 d. Padding columns hold zero, in values and gradients: `activation` restores it where g(0) is not 0.
 e. A maxout unit is a dense node, all first pieces in front, then all second pieces ..., and a
    maximum over equally placed panels. So the engine does not keep the order of ``coefs_``, unit by
-   unit; `nbnet.graph.layout` translates.
+   unit; `nbnet.graph.layout` translates. A layer_norm node is a standardize op, then a layer_norm
+   op on what that made.
 f. Half of the ops are rarely used, but all must be compiled. Where an argument `general` is None,
    numba drops the branches that ask for it before it compiles: a plain stack of dense layers over
    dense X never pays for the others. (For the same reason a literal number is not handed to a
@@ -38,6 +43,7 @@ f. Half of the ops are rarely used, but all must be compiled. Where an argument 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,11 +53,13 @@ from nbnet.kernels.compile.jit import kernel
 from nbnet.kernels.machine.barrier import stopped
 from nbnet.kernels.machine.call import call
 from nbnet.kernels.machine.moves import copy_row, gather_rows, prefetch, run
+from nbnet.kernels.machine.random import bits, keys
 from nbnet.kernels.machine.vectors import DEPTH
 from nbnet.kernels.products import (
     add_columns,
     add_rows,
     affine,
+    column_products,
     column_sums,
     narrow_affine,
     row_backward,
@@ -100,7 +108,10 @@ __all__ = ["OPS", "Op", "Owned", "backward", "data_row", "forward", "row_gradien
     ADD,
     MULTIPLY,
     CONCAT,
-) = range(12)
+    STANDARDIZE,
+    LAYER_NORM,
+    DROPOUT,
+) = range(15)
 
 
 PREFETCHED = 4  # cache lines of a row; the rest of a longer one the processor fetches by itself
@@ -151,6 +162,11 @@ class Op:
     elementwise : bool
         Whether `nbnet.graph` makes a function of this name for it by itself: nodes of one width in,
         a node of that width out.
+    training_only : bool
+        Whether a node of this name is its input, except where a fit trains or masks are asked for.
+    natural : bool
+        Whether there is an op that reads the parameters of such a node in the natural layout, for
+        a forward pass over one row.
     """
 
     name: str
@@ -160,6 +176,8 @@ class Op:
     owns: tuple[Owned, ...] = ()
     settings: tuple[Setting, ...] = ()
     elementwise: bool = False
+    training_only: bool = False
+    natural: bool = False
 
 
 OPS = {
@@ -167,7 +185,7 @@ OPS = {
     for row in (
         Op("input", INPUT, inputs=0, plain=True),
         Op("sparse_input", SPARSE_INPUT, inputs=0),
-        Op("dense", DENSE, plain=True, owns=AFFINE),
+        Op("dense", DENSE, plain=True, owns=AFFINE, natural=True),
         Op("narrow_dense", NARROW_DENSE, plain=True),
         Op("row_dense", ROW_DENSE, plain=True),
         Op("narrow_row_dense", NARROW_ROW_DENSE, plain=True),
@@ -177,6 +195,23 @@ OPS = {
         Op("add", ADD, inputs=2),
         Op("multiply", MULTIPLY, inputs=2),
         Op("concat", CONCAT),
+        Op(
+            "dropout",
+            DROPOUT,
+            settings=(Setting("rate", 0.0, 0.0, 1.0, closed=True),),
+            training_only=True,
+        ),
+        Op("standardize", STANDARDIZE),
+        Op(
+            "layer_norm",
+            LAYER_NORM,
+            owns=(
+                Owned("weights", "biases", initial=1.0),  # of the group without a penalty
+                Owned("bias", "biases", initial=0.0),
+            ),
+            settings=(Setting("epsilon", 1e-5, 1e-37, math.inf, closed=True),),
+            natural=True,
+        ),
     )
 }
 
@@ -327,7 +362,7 @@ def activation_forward(op, number, nodes, block, general):
         if general is not None and op[ACT] == CUSTOM_ACTIVATION:
             call(op[VALUE_ADDRESS], (h, n))
         else:
-            activate(op[ACT], h, number)
+            activate(op[ACT], h, number, general)
     used = out[WIDTH] - (out[PANELS] - 1) * v
     if used < v and op[RESTORE] == 1:
         at = out[VALUE] + (out[PANELS] - 1) * panel
@@ -341,7 +376,7 @@ def _activation_derivative(op, d, h, number, general):
     if general is not None and op[ACT] == CUSTOM_ACTIVATION:
         call(op[DERIVATIVE_ADDRESS], (d, h, d.size))
     else:
-        multiply_by_derivative(op[ACT], d, h, number)
+        multiply_by_derivative(op[ACT], d, h, number, general)
 
 
 @kernel
@@ -488,7 +523,162 @@ def concat_backward(op, nodes, block):
 
 
 @kernel
-def forward(tables, rows, work, r0, r1, params, sync, general, forward_only):
+def _mask(x, to, counter, first_key, second_key, dropped, scale):
+    """``to = x * scale``, or 0 where the number of 32 bits that is drawn is below `dropped`."""
+    zero = x.dtype.type(0)
+    for c in range(x.size):
+        drawn = bits((counter + c) & 0xFFFFFFFF, first_key, second_key)
+        to[c] = zero if drawn < dropped else scale * x[c]
+
+
+@kernel
+def _masks(op, rate, node, rows, noise):
+    """What `_mask` needs of a node: the counter of its first number, two keys, the rest."""
+    share = rate * noise.dropout
+    first_key, second_key = keys(noise.seed, noise.step, op[OUT])
+    counter = (rows.first - noise.first) * node[WIDTH]
+    return counter, first_key, second_key, np.int64(share * 4294967296.0), 1.0 / (1.0 - share)
+
+
+@kernel
+def dropout_forward(op, rate, nodes, block, rows, noise):
+    work, panel, v, r0, r1 = block
+    x, out = nodes[op[IN_0]], nodes[op[OUT]]
+    counter, first_key, second_key, dropped, scale = _masks(op, rate, out, rows, noise)
+    for p in range(out[PANELS]):
+        for r in range(r0, r1):
+            at = p * panel + r * v
+            _mask(
+                run(work, x[VALUE] + at, v), run(work, out[VALUE] + at, v),
+                counter + r * out[WIDTH] + p * v, first_key, second_key, dropped,
+                work.dtype.type(scale),
+            )  # fmt: skip
+
+
+@kernel
+def dropout_backward(op, rate, nodes, block, rows, noise, scratch):
+    work, panel, v, r0, r1 = block
+    x, out = nodes[op[IN_0]], nodes[op[OUT]]
+    counter, first_key, second_key, dropped, scale = _masks(op, rate, out, rows, noise)
+    for p in range(out[PANELS]):
+        for r in range(r0, r1):
+            at = p * panel + r * v
+            to = run(scratch, (r - r0) * v, v)
+            _mask(
+                run(work, out[DELTA] + at, v), to,
+                counter + r * out[WIDTH] + p * v, first_key, second_key, dropped,
+                work.dtype.type(scale),
+            )  # fmt: skip
+        n = (r1 - r0) * v
+        _send(run(scratch, 0, n), run(work, x[DELTA] + p * panel + r0 * v, n), op[ADD_0])
+
+
+@kernel
+def _used(width, p, v):
+    """Columns of panel `p` that are not padding."""
+    return min(v, width - p * v)
+
+
+@kernel(reassociate=True)
+def _mean_and_scale(work, at, panel, width, v, epsilon):
+    """The mean of the row that begins at `at`, and 1 / sqrt(variance + epsilon)."""
+    number = work.dtype.type
+    panels = (width + v - 1) // v
+    total = number(0)
+    for p in range(panels):
+        x = run(work, at + p * panel, _used(width, p, v))
+        for i in range(x.size):
+            total += x[i]
+    mean = total / number(width)
+    squares = number(0)
+    for p in range(panels):
+        x = run(work, at + p * panel, _used(width, p, v))
+        for i in range(x.size):
+            squares += (x[i] - mean) * (x[i] - mean)
+    return mean, number(1) / math.sqrt(squares / number(width) + number(epsilon))
+
+
+@kernel(reassociate=True)
+def _means(work, d_at, h_at, panel, width, v):
+    """The means of the rows d and d h that begin at `d_at` and `h_at`."""
+    number = work.dtype.type
+    total, products = number(0), number(0)
+    for p in range((width + v - 1) // v):
+        n = _used(width, p, v)
+        d, h = run(work, d_at + p * panel, n), run(work, h_at + p * panel, n)
+        for i in range(d.size):
+            total += d[i]
+            products += d[i] * h[i]
+    return total / number(width), products / number(width)
+
+
+@kernel
+def standardize_forward(op, epsilon, nodes, block):
+    work, panel, v, r0, r1 = block
+    x, out = nodes[op[IN_0]], nodes[op[OUT]]
+    width = out[WIDTH]
+    for r in range(r0, r1):
+        mean, scale = _mean_and_scale(work, x[VALUE] + r * v, panel, width, v, epsilon)
+        for p in range(out[PANELS]):
+            at, n = p * panel + r * v, _used(width, p, v)
+            row, h = run(work, x[VALUE] + at, n), run(work, out[VALUE] + at, n)
+            for i in range(h.size):
+                h[i] = (row[i] - mean) * scale
+
+
+@kernel
+def standardize_backward(op, epsilon, nodes, block):
+    """In place at first: nobody else reads the gradient of what the layer_norm op alone reads."""
+    work, panel, v, r0, r1 = block
+    x, out = nodes[op[IN_0]], nodes[op[OUT]]
+    width = out[WIDTH]
+    for r in range(r0, r1):
+        row = r * v
+        _, scale = _mean_and_scale(work, x[VALUE] + row, panel, width, v, epsilon)
+        mean, slope = _means(work, out[DELTA] + row, out[VALUE] + row, panel, width, v)
+        for p in range(out[PANELS]):
+            at, n = p * panel + row, _used(width, p, v)
+            d, h = run(work, out[DELTA] + at, n), run(work, out[VALUE] + at, n)
+            for i in range(d.size):
+                d[i] = scale * (d[i] - mean - h[i] * slope)
+    n = (r1 - r0) * v
+    for p in range(out[PANELS]):
+        at = p * panel + r0 * v
+        _send(run(work, out[DELTA] + at, n), run(work, x[DELTA] + at, n), op[ADD_0])
+
+
+@kernel
+def layer_norm_forward(op, nodes, block, params):
+    """Padding is left alone, for in the natural layout other parameters lie behind the last."""
+    work, panel, v, r0, r1 = block
+    x, out = nodes[op[IN_0]], nodes[op[OUT]]
+    for p in range(out[PANELS]):
+        n = _used(out[WIDTH], p, v)
+        gain, bias = run(params, op[WEIGHTS] + p * v, n), run(params, op[BIAS] + p * v, n)
+        for r in range(r0, r1):
+            at = p * panel + r * v
+            row, h = run(work, x[VALUE] + at, n), run(work, out[VALUE] + at, n)
+            for i in range(h.size):
+                h[i] = row[i] * gain[i] + bias[i]
+
+
+@kernel
+def layer_norm_backward(op, nodes, block, params):
+    """The gradient is all that its input gets, for nobody else reads that."""
+    work, panel, v, r0, r1 = block
+    x, out = nodes[op[IN_0]], nodes[op[OUT]]
+    for p in range(out[PANELS]):
+        n = _used(out[WIDTH], p, v)
+        gain = run(params, op[WEIGHTS] + p * v, n)
+        for r in range(r0, r1):
+            at = p * panel + r * v
+            d, dx = run(work, out[DELTA] + at, n), run(work, x[DELTA] + at, n)
+            for i in range(d.size):
+                dx[i] = d[i] * gain[i]
+
+
+@kernel
+def forward(tables, rows, work, r0, r1, params, sync, noise, general, forward_only):
     """Values of all nodes for buffer rows `r0` to `r1`; cut short by the stop flag.
 
     Parameters
@@ -500,6 +690,7 @@ def forward(tables, rows, work, r0, r1, params, sync, general, forward_only):
         Multiples of the tile's rows.
     params : engine layout, the transposed weights behind it
     sync : the threads' flags, see `barrier`
+    noise : Noise
     general : None or 1
         None where all ops are plain (see ``Op.plain``).
     forward_only : None or 1
@@ -535,10 +726,16 @@ def forward(tables, rows, work, r0, r1, params, sync, general, forward_only):
                 multiply_forward(op, nodes, block)
             elif code == CONCAT:
                 concat_forward(op, nodes, block)
+            elif code == DROPOUT:
+                dropout_forward(op, numbers[0], nodes, block, rows, noise)
+            elif code == STANDARDIZE:
+                standardize_forward(op, numbers[0], nodes, block)
+            elif code == LAYER_NORM:
+                layer_norm_forward(op, nodes, block, params)
 
 
 @kernel
-def backward(tables, work, r0, r1, params, scratch, sync, general):
+def backward(tables, rows, work, r0, r1, params, scratch, sync, noise, general):
     """Gradients at all nodes from that at the output; arguments as in `forward`.
 
     `scratch` is room for a panel of this block of rows.
@@ -565,6 +762,12 @@ def backward(tables, work, r0, r1, params, scratch, sync, general):
                 multiply_backward(op, nodes, block, scratch)
             elif code == CONCAT:
                 concat_backward(op, nodes, block)
+            elif code == DROPOUT:
+                dropout_backward(op, numbers[0], nodes, block, rows, noise, scratch)
+            elif code == STANDARDIZE:
+                standardize_backward(op, numbers[0], nodes, block)
+            elif code == LAYER_NORM:
+                layer_norm_backward(op, nodes, block, params)
 
 
 @kernel
@@ -592,3 +795,12 @@ def row_gradient(op, parameter, panels_at, panels, n_rows, tables, work, gradien
         for p in range(panels):
             delta = out[DELTA] + (panels_at + p) * panel
             column_sums(run(work, delta, n_rows * v), v, run(gradient, p * v, v))
+    elif general is not None and code == LAYER_NORM:
+        x = tables.nodes[op[IN_0]]
+        for p in range(panels):
+            at = (panels_at + p) * panel
+            d, sums = run(work, out[DELTA] + at, n_rows * v), run(gradient, p * v, v)
+            if parameter == 0:
+                column_products(d, run(work, x[VALUE] + at, n_rows * v), v, sums)
+            else:
+                column_sums(d, v, sums)

@@ -47,6 +47,7 @@ __all__ = [
     "add_columns",
     "add_rows",
     "affine",
+    "column_products",
     "column_sums",
     "narrow_affine",
     "narrow_weight_gradient",
@@ -325,3 +326,15 @@ def column_sums(d, v, sums):
         a, b, c, e = run(d, r, v), run(d, r + v, v), run(d, r + 2 * v, v), run(d, r + 3 * v, v)
         for k in range(v):
             sums[k] += (a[k] + b[k]) + (c[k] + e[k])
+
+
+@kernel
+def column_products(d, x, v, sums):
+    """``sums = sum of the rows of d x``, element by element; otherwise as `column_sums`."""
+    for k in range(v):
+        sums[k] = 0
+    for r in range(0, d.size, 4 * v):
+        a, b, c, e = run(d, r, v), run(d, r + v, v), run(d, r + 2 * v, v), run(d, r + 3 * v, v)
+        f, g, h, i = run(x, r, v), run(x, r + v, v), run(x, r + 2 * v, v), run(x, r + 3 * v, v)
+        for k in range(v):
+            sums[k] += (a[k] * f[k] + b[k] * g[k]) + (c[k] * h[k] + e[k] * i[k])

@@ -7,10 +7,13 @@ them on. ``None`` may not be a field: numba drops a branch on an argument that i
 one on a field.
 """
 
+from collections.abc import Iterable
+from itertools import pairwise
 from numbers import Real
 from typing import Any, NamedTuple
 
 __all__ = [
+    "EXTRAS",
     "GROUP_COLUMNS",
     "HEAD",
     "NODE_COLUMNS",
@@ -20,6 +23,7 @@ __all__ = [
     "STEP_COLUMNS",
     "TASK_COLUMNS",
     "Block",
+    "Noise",
     "Rows",
     "Setting",
     "Tables",
@@ -74,7 +78,8 @@ OP_COLUMNS = (
     DERIVATIVE_ADDRESS,
 ) = range(len(OP_COLUMNS))
 
-# Numbers of an op, such as a negative slope, and of a loss, such as a quantile.
+# Numbers of an op, such as a negative slope, and of a loss, such as a quantile. Of a loss there are
+# more where one setting is several numbers.
 NUMBERS = 2
 
 # A task of phase 2: some of the parameters of one op.
@@ -97,9 +102,9 @@ WEIGHTS_TASK, NARROW_TASK, SPARSE_TASK, ROW_TASK = range(4)
 GROUP_COLUMNS = ("learning_rate", "penalty", "decay")
 G_LEARNING_RATE, G_PENALTY, G_DECAY = range(len(GROUP_COLUMNS))
 
-# A step of an epoch: what a schedule may change.
-STEP_COLUMNS = ("learning_rate", "decay")
-S_LEARNING_RATE, S_DECAY = range(len(STEP_COLUMNS))
+# A step of an epoch: what a schedule may change. The last multiplies the rates of dropout.
+STEP_COLUMNS = ("learning_rate", "decay", "dropout")
+S_LEARNING_RATE, S_DECAY, S_DROPOUT = range(len(STEP_COLUMNS))
 
 # Integers of a plan and a run.
 HEAD = (
@@ -112,7 +117,9 @@ HEAD = (
     "batch",  # rows
     "rows",  # that the buffers hold
     "slot",  # distance of two optimizer slots
-    "whole",  # 1 if the whole gradient is stored and no update follows
+    "whole",  # 1: the gradient is stored, no update follows; 2: one does, once all of it is there
+    "seed",  # of the masks of dropout
+    "average",  # the slot of the averaged parameters
     "loss_address",  # of the function of a custom loss
 )
 (
@@ -126,6 +133,8 @@ HEAD = (
     H_ROWS,
     H_SLOT,
     H_WHOLE,
+    H_SEED,
+    H_AVERAGE,
     H_LOSS_ADDRESS,
 ) = range(len(HEAD))
 
@@ -136,6 +145,13 @@ REPORT = (
     "rows",  # rows used
 )
 R_STEP, R_LOSS, R_ROWS = range(len(REPORT))
+
+# What few fits ask for. Nothing of it is compiled for those that do not.
+EXTRAS = (
+    "clip_norm",  # the largest norm of a gradient; 0 for any
+    "average",  # the decay of the averaged parameters; 0 for none
+)
+E_CLIP_NORM, E_AVERAGE = range(len(EXTRAS))
 
 
 class Setting(NamedTuple):
@@ -149,6 +165,8 @@ class Setting(NamedTuple):
         Bounds.
     closed : bool
         Whether `low` itself is allowed; `high` never is.
+    several : bool
+        Whether a strictly increasing sequence of numbers is allowed too.
     """
 
     name: str
@@ -156,6 +174,7 @@ class Setting(NamedTuple):
     low: float
     high: float
     closed: bool = False
+    several: bool = False
 
     def check(self, value: Any) -> float:
         """Return `value` as a float, or raise an error that names the number."""
@@ -168,6 +187,17 @@ class Setting(NamedTuple):
                 f"{self.name} must be {least} {self.low:g} and < {self.high:g}, got {value!r}"
             )
         return number
+
+    def read(self, value: Any) -> float | tuple[float, ...]:
+        """`check`, or a tuple of floats where there may be `several`."""
+        if not self.several or isinstance(value, Real | str) or not isinstance(value, Iterable):
+            return self.check(value)
+        numbers = tuple(self.check(number) for number in value)
+        if not numbers or any(a >= b for a, b in pairwise(numbers)):
+            raise ValueError(
+                f"{self.name} must be a number or numbers that increase strictly, got {value!r}"
+            )
+        return numbers
 
 
 # --- Records -----------------------------------------------------------------------------------
@@ -195,6 +225,19 @@ class Rows(NamedTuple):
     order: Any
     first: Any
     last: Any
+
+
+class Noise(NamedTuple):
+    """What a mask of dropout depends on, beside node, row and column.
+
+    `first` is where the batch begins, so that its rows are counted from 0; `dropout` multiplies the
+    rates.
+    """
+
+    seed: Any
+    step: Any
+    first: Any
+    dropout: Any
 
 
 class Block(NamedTuple):

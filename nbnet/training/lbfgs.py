@@ -2,14 +2,24 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.exceptions import ConvergenceWarning
 
+from nbnet.graph.network import Network
 from nbnet.kernels.threads import one_blas_thread
-from nbnet.training.monitor import Epoch, Listener
+from nbnet.training.monitor import (
+    Epoch,
+    HeldOut,
+    Listener,
+    keep_best,
+    record,
+    tell_of_beginning,
+)
 from nbnet.training.recipe import Problem, Recipe
 from nbnet.training.state import NON_FINITE, Ending, FitState, check_finite
 
@@ -19,7 +29,11 @@ _CALLBACK_STOPPED = 99  # SciPy's status after a StopIteration
 
 
 def train_by_lbfgs(
-    problem: Problem, recipe: Recipe, state: FitState, listeners: Sequence[Listener] = ()
+    problem: Problem,
+    recipe: Recipe,
+    state: FitState,
+    listeners: Sequence[Listener] = (),
+    held_out: HeldOut | None = None,
 ) -> Ending:
     """Train on all rows at once.
 
@@ -29,12 +43,15 @@ def train_by_lbfgs(
         What is minimised. In float64: the line search compares losses that differ by less than
         float32 can tell apart.
     recipe : Recipe
-        Its `alpha`, `max_iter`, `max_fun` and `tol` are read.
+        Its `alpha`, `max_iter`, `max_fun`, `tol` and `restore_best` are read.
     state : FitState
         Continued from its float64 `params`. Its `params`, `n_iter` and `loss` are brought up to
         date; after Ctrl-C they are those of the last complete iteration.
     listeners : sequence of callable
         Each is called with an `Epoch` after each iteration; True ends the fit.
+    held_out : HeldOut or None
+        If given, these rows are measured after each iteration. With `restore_best` the parameters
+        that score best are kept.
 
     Returns
     -------
@@ -53,24 +70,49 @@ def train_by_lbfgs(
         alpha=recipe.alpha,
         sample_weight=problem.sample_weight,
     )
-    began = perf_counter()
+    began, told = perf_counter(), False
+
+    def evaluated(params: np.ndarray) -> tuple[float, np.ndarray]:
+        """Evaluate loss and gradient; the first evaluation after an iteration begins the next."""
+        nonlocal told
+        if not told:
+            told = True
+            tell_of_beginning(listeners, lambda: deepcopy(state))
+        return objective(params)
 
     def after_iteration(intermediate_result: OptimizeResult) -> None:
-        nonlocal began
+        nonlocal began, told
         state.params = intermediate_result.x.copy()
         state.n_iter += 1
         state.loss = float(intermediate_result.fun)
+        score: float | None = None
+        if held_out is not None:
+            model = _Iterate(problem.network, state.params)
+            score = record(held_out, model, state)
+            keep_best(state, score, model, recipe.restore_best)
         seconds = perf_counter() - began
-        epoch = Epoch(state.n_iter, state.loss, None, None, seconds, "", lambda: deepcopy(state))
-        asked = [listener(epoch) for listener in listeners]
-        began = perf_counter()
+        epoch = Epoch(
+            state.n_iter,
+            state.loss,
+            score,
+            None,
+            seconds,
+            "",
+            lambda: deepcopy(state),
+            state.validation_losses[-1] if state.validation_losses else None,
+        )
+        try:
+            asked = [listener(epoch) for listener in listeners]
+        except StopIteration as error:  # an error as any other, but SciPy would stop in silence
+            raise RuntimeError("a listener raised StopIteration") from error
+        began, told = perf_counter(), False
         if any(asked):
             raise StopIteration  # which SciPy takes for the wish to stop
 
     try:
         with one_blas_thread():
             result = minimize(
-                objective,
+                evaluated if listeners else objective,
                 state.params,
                 method="L-BFGS-B",
                 jac=True,
@@ -92,6 +134,17 @@ def train_by_lbfgs(
     if result.status == _CALLBACK_STOPPED:
         return Ending("stopped")
     return _unconverged(result, recipe, state.n_iter)
+
+
+@dataclass(frozen=True)
+class _Iterate:
+    """The network at the end of an iteration: a `Model`."""
+
+    network: Network
+    outcome: np.ndarray
+
+    def forward(self, X: Any) -> np.ndarray:
+        return self.network.forward(self.outcome, X)
 
 
 def _unconverged(result: OptimizeResult, recipe: Recipe, n_iter: int) -> Ending:

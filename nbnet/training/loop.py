@@ -26,14 +26,14 @@ def train_by_epochs(session: Session, recipe: Recipe, state: FitState, monitor: 
     ending = None
     try:
         while ending is None and state.n_iter < recipe.max_iter:
+            monitor.before_epoch(session, state)
             began = perf_counter()
             if recipe.shuffle:
                 state.random_state.shuffle(state.rows)  # the draws of `permutation`, without copies
             numbers = steps(recipe, state, n_steps)
             loss = session.epoch(state.rows, numbers)
-            state.add_epoch(loss, session.step)
-            rate, seconds = float(numbers[0, 0]), perf_counter() - began
-            ending = monitor.after_epoch(session, state, rate, seconds)
+            state.add_epoch(loss, float(numbers[0, 0]), session.step)
+            ending = monitor.after_epoch(session, state, perf_counter() - began)
     except KeyboardInterrupt:
         ending = Ending.interrupted(state.n_iter)
     state.take(session)
@@ -57,6 +57,10 @@ def open_session(problem: Problem, recipe: Recipe, state: FitState) -> Session:
         alpha=recipe.alpha,
         slots=state.slots,
         step=state.step,
+        clip_norm=recipe.clip_norm,
+        average=recipe.average,
+        averaged=state.averaged,
+        seed=state.seed,
         checked=True,
     )
 

@@ -1,14 +1,15 @@
 """Metrics: scores of outputs that are in hand, the higher the better.
 
 A metric sees estimates, that is outputs behind the link as users read them (class probabilities,
-or predictions), and encoded targets. To add one: its function and its row in `METRICS`.
+or predictions), and encoded targets; one may ask for hyperparameters of the loss. To add one: its
+function and its row in `METRICS`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import r2_score
+from sklearn.metrics import d2_pinball_score, r2_score
 
 __all__ = ["METRICS", "Metric"]
 
@@ -23,10 +24,13 @@ class Metric:
     function : callable
         ``function(estimates, y, weight)`` returns the score of M rows: `estimates` of shape (M, K)
         or (M, T), encoded targets `y` of shape (M, T), `weight` of shape (M,) or None.
+    numbers : tuple of str
+        The hyperparameters of the loss that the function takes too, by name.
     """
 
     name: str
-    function: Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
+    function: Callable[..., float]
+    numbers: tuple[str, ...] = ()
 
 
 def _accuracy(estimates: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> float:
@@ -46,4 +50,29 @@ def _r2(estimates: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> floa
         return float(r2_score(y, estimates, sample_weight=weight))
 
 
-METRICS = {row.name: row for row in (Metric("accuracy", _accuracy), Metric("r2", _r2))}
+def _d2_pinball(
+    estimates: np.ndarray, y: np.ndarray, weight: np.ndarray | None, quantile: tuple[float, ...]
+) -> float:
+    """The mean over levels and targets of D²: 1 less the loss over that of a constant quantile.
+
+    `estimates` (M, T * Q) hold the quantiles of a target side by side; NaN if one is not finite.
+    """
+    if not np.isfinite(estimates).all():
+        return np.nan
+    levels = estimates.reshape(*y.shape, len(quantile))
+    with np.errstate(over="ignore"):
+        scores = [
+            d2_pinball_score(y, levels[:, :, i], sample_weight=weight, alpha=level)
+            for i, level in enumerate(quantile)
+        ]
+    return float(np.mean(scores))
+
+
+METRICS = {
+    row.name: row
+    for row in (
+        Metric("accuracy", _accuracy),
+        Metric("r2", _r2),
+        Metric("d2_pinball", _d2_pinball, ("quantile",)),
+    )
+}

@@ -1,6 +1,6 @@
 """What a fit minimises, and how: plain data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ class Problem:
     loss : str or CustomLoss
         A name in `LOSSES`, or a loss of the user's.
     numbers : dict
-        Hyperparameters of the loss, by name; empty for most.
+        Hyperparameters of the loss, by name; empty for most. Several levels are a tuple.
     """
 
     network: Network
@@ -37,7 +37,7 @@ class Problem:
     y: np.ndarray
     sample_weight: np.ndarray | None
     loss: str | CustomLoss
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,21 @@ class Recipe:
         Hyperparameters of that optimizer, by name.
     learning_rate_init : float
         The learning rate of the first step.
-    schedule : str
-        A name in `SCHEDULES`: how the learning rate goes on.
+    schedule : str or callable
+        A name in `SCHEDULES`: how the learning rate goes on; or a function from the share of all
+        updates that is done, in [0, 1), to a factor.
     schedule_numbers : dict
         Hyperparameters of that schedule, by name.
+    warmup_fraction : float
+        The share of all updates over which the learning rate rises to what the schedule says.
     alpha : float
         Strength of the L2 penalty on the weights (biases go free).
+    weight_decay : float
+        Each update takes this share of the learning rate off the weights (biases go free).
+    clip_norm : float or None
+        The largest norm of a gradient.
+    average : float
+        Decay of the exponential average of the parameters over the updates; 0 for none.
     batch_size : int
         B, the rows between two updates.
     max_iter : int
@@ -77,17 +86,24 @@ class Recipe:
     validation_fraction : float
         The share of rows that early stopping holds out.
     metric : str
-        A name in `METRICS`: that score.
-    verbose : bool
-        Whether to print a line an epoch.
+        That score: a name in `METRICS`, 'loss', or that of a scorer which `HeldOut` holds.
+    verbose : int
+        0 reports nothing, 1 the progress of the fit, 2 and more each epoch.
+    restore_best : bool
+        Whether the parameters of the best epoch are kept also without early stopping: the one with
+        the highest score if rows are held out, otherwise the one with the smallest loss.
     """
 
     solver: str = "adam"
     solver_numbers: Mapping[str, float] = field(default_factory=dict)
     learning_rate_init: float = 0.001
-    schedule: str = "constant"
+    schedule: str | Callable[[float], float] = "constant"
     schedule_numbers: Mapping[str, float] = field(default_factory=dict)
+    warmup_fraction: float = 0.0
     alpha: float = 0.0001
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    average: float = 0.0
     batch_size: int = 200
     max_iter: int = 200
     max_fun: int = 15000
@@ -97,4 +113,5 @@ class Recipe:
     early_stopping: bool = False
     validation_fraction: float = 0.1
     metric: str = "accuracy"
-    verbose: bool = False
+    verbose: int = 0
+    restore_best: bool = False

@@ -62,8 +62,12 @@ class FitState:
         Where one permutation an epoch is drawn from.
     held_out : int64 ndarray or None
         The rows to validate on.
+    seed : int or None
+        Where the masks of dropout follow from; None without dropout.
     slots : ndarray of shape (S, P) or None
         What the optimizer keeps for each parameter; None before the first epoch.
+    averaged : ndarray of shape (P,) or None
+        The average of the parameters over the updates, if one is kept.
     step : int
         Updates so far, since the optimizer began.
     slow_downs : int
@@ -76,57 +80,80 @@ class FitState:
         Loss of the last epoch.
     loss_curve : list of float
         The losses of all epochs.
+    learning_rates : list of float
+        The learning rates of the first updates of all epochs.
     best_loss : float or None
         The smallest of them; None where validation scores are judged.
     validation_scores : list of float or None
-        The scores of all epochs; None where losses are judged.
+        The scores of all epochs; None where no rows are held out.
     best_validation_score : float or None
         The highest of them.
     no_improvement_count : int
         Epochs in a row without an improvement.
     best_params : ndarray of shape (P,) or None
-        The parameters that scored best; None where losses are judged.
+        The parameters of the best epoch; None where the last are kept.
+    validation_losses : list of float or None
+        The losses of all epochs on the rows held out, without penalty; None where there are none.
+    best_n_iter : int
+        The epoch of this call with the highest validation score, or the smallest loss where no rows
+        are held out; 0 if none was better than those of earlier calls.
     """
 
     params: np.ndarray
     rows: np.ndarray
     random_state: np.random.RandomState
     held_out: np.ndarray | None = None
+    seed: int | None = None
     slots: np.ndarray | None = None
+    averaged: np.ndarray | None = None
     step: int = 0
     slow_downs: int = 0
     n_iter: int = 0
     t: int = 0
     loss: float = np.nan
     loss_curve: list[float] = field(default_factory=list)
+    learning_rates: list[float] = field(default_factory=list)
     best_loss: float | None = np.inf
     validation_scores: list[float] | None = None
     best_validation_score: float | None = None
     no_improvement_count: int = 0
     best_params: np.ndarray | None = None
+    validation_losses: list[float] | None = None
+    best_n_iter: int = 0
 
     @property
     def outcome(self) -> np.ndarray:
-        """The parameters that a model gets: the best, or else the last."""
-        return self.params if self.best_params is None else self.best_params
+        """The parameters that a model gets: the best, or else the average, or else the last."""
+        if self.best_params is not None:
+            return self.best_params
+        return self.params if self.averaged is None else self.averaged
 
-    def add_epoch(self, loss: float, step: int) -> None:
+    def add_epoch(self, loss: float, learning_rate: float, step: int) -> None:
         """Record an epoch over `rows` that ended at update `step`."""
         self.n_iter += 1
         self.t += len(self.rows)
         self.loss = loss
         self.loss_curve.append(loss)
+        self.learning_rates.append(learning_rate)
         self.step = step
+
+    def expect_scores(self) -> None:
+        """Begin lists of scores and losses of rows held out, if there are none yet."""
+        if self.validation_scores is None or self.best_validation_score is None:
+            self.validation_scores, self.best_validation_score = [], -np.inf
+        if self.validation_losses is None:
+            self.validation_losses = []
 
     def take(self, session: Session) -> None:
         """Take parameters and optimizer state out of a session."""
         self.params = session.params
         self.slots = session.slots
+        self.averaged = session.averaged
         self.step = session.step
 
     def snapshot(self, session: Session) -> FitState:
         """Copy the state as it is between two epochs of a session."""
-        copied = copy.deepcopy(replace(self, params=_NOTHING, slots=None))
+        copied = copy.deepcopy(replace(self, params=_NOTHING, slots=None, averaged=None))
         copied.take(session)
         return copied
 
@@ -197,7 +224,7 @@ class FitState:
 
 _NOTHING = np.empty(0)
 _NUMBERS_AND_LISTS = {entry.name for entry in fields(FitState)} - {
-    "params", "rows", "random_state", "held_out", "slots", "best_params",
+    "params", "rows", "random_state", "held_out", "slots", "averaged", "best_params",
 }  # fmt: skip
 
 

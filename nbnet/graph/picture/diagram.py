@@ -142,12 +142,26 @@ def _formula(step: _Symbols) -> tuple[str, list[str]]:
             return " + ".join(x), ["G", "G"]
         case "multiply":
             return " ⊙ ".join(x), [f"G ⊙ {x[1]}", f"G ⊙ {x[0]}"]
+        case "dropout":  # as it predicts
+            return f"dropout({x[0]})", ["G"]
+        case "layer_norm":
+            return f"{step.w} ⊙ n({x[0]}) + {step.b}", [f"(G ⊙ {step.w}) ∂n/∂{x[0]}"]
         case "concat":
             stops = accumulate((parent.width for parent in node.inputs), initial=0)
             return f"[{_listed(x, ', ')}]", [f"G[:, {i}:{j}]" for i, j in pairwise(stops)]
     function = _clean(node.kind)
     derivative = "" if node.activation == "identity" else f" ⊙ {function}′({x[0]})"
     return f"{function}({x[0]})", [f"G{derivative}"]
+
+
+_NORMAL = "n: each row less its mean, over its standard deviation"
+
+
+def _of_weights(step: _Symbols) -> str:
+    """The gradient of a node's weights, without that of a penalty."""
+    if step.node.op == "layer_norm":
+        return f"1ᵀ (G ⊙ n({step.x[0]}))"
+    return f"{step.x[0]}ᵀ {step.g}"
 
 
 # --- Views
@@ -178,8 +192,10 @@ def _backward(view: Diagram, steps: list[_Symbols]) -> None:
         lines = [formula, f"(N, {step.node.width})"]
         if step.g == "M":
             lines.append("M: G routed to the winning pieces, else 0")
+        if step.node.op == "layer_norm":
+            lines.append(_NORMAL)
         if "weights" in step.owned:
-            lines += [f"∇{step.w} = {step.x[0]}ᵀ {step.g}", f"∇{step.b} = 1ᵀ {step.g}"]
+            lines += [f"∇{step.w} = {_of_weights(step)}", f"∇{step.b} = 1ᵀ {step.g}"]
         if readers[i] > 1:
             lines.append(f"gradients of {readers[i]} paths are summed")
         view.put(step.kind, step.symbol, *lines, parents=step.parents, labels=products)
@@ -194,26 +210,32 @@ def _training(view: Diagram, steps: list[_Symbols]) -> None:
     for step in steps:
         parents = [places[parent] for parent in step.parents]
         if "weights" in step.owned:
-            gradient = f"∇{step.w} = {step.x[0]}ᵀ {step.g} + 2λ {step.w}"
+            penalised = step.owned["weights"].group == "weights"
+            gradient = f"∇{step.w} = {_of_weights(step)}" + f" + 2λ {step.w}" * penalised
             shape, bias = (f"{step.owned[role].shape}" for role in ("weights", "bias"))
             weights = view.put("parameters", step.w, shape, gradient)
             parents += [weights, view.put("parameters", step.b, bias)]
-            norms.append(view.put("penalty", f"‖{step.w}‖²", "sum of squares", parents=[weights]))
+            if penalised:
+                norm = view.put("penalty", f"‖{step.w}‖²", "sum of squares", parents=[weights])
+                norms.append(norm)
         kind, shape = "op" if parents else "data", f"(N, {step.node.width})"
         places.append(view.put(kind, step.symbol, _formula(step)[0], shape, parents=parents))
     targets = view.put("data", "targets", "y")
     loss = view.put("cost", "J_MLE", "mean loss of the rows", parents=[places[-1], targets])
+    routed = " M: G routed to the winning pieces." * any(step.g == "M" for step in steps)
+    normal = f" {_NORMAL}." * any(step.node.op == "layer_norm" for step in steps)
+    read = f"G: the gradient of J at the layer that reads W.{routed}{normal}"
     if not norms:
+        view.notes = [read] if any(step.owned for step in steps) else []
         view.put("cost", "J", "J_MLE", parents=[loss])
         return
     squares = _listed([view.boxes[norm].texts[0] for norm in norms], " + ")
     total = view.put("penalty", "Ω", squares, parents=norms)
     strength = view.put("penalty", "λ", "alpha / (2 Σ sample weights)")
     view.put("cost", "J", "J_MLE + λ Ω", parents=[loss, total, strength])
-    routed = " M: G routed to the winning pieces." * any(step.g == "M" for step in steps)
     view.notes = [
         "Two paths lead from J to each W: by the loss (solid), by the penalty (dashed).",
-        f"G: the gradient of J at the layer that reads W.{routed}",
+        read,
     ]
 
 
