@@ -45,9 +45,9 @@ sphinx_gallery_conf = {
         [
             "quickstart.py",
             "plot_regression_intervals.py",
+            "plot_own_loss.py",
             "plot_rare_class.py",
             "plot_own_metric.py",
-            "plot_own_loss.py",
             "plot_residual_network.py",
             "plot_hidden_features.py",
             "mixed_columns.py",

@@ -90,8 +90,8 @@ assert np.mean(costs["own loss"]) < 0.9 * np.mean(costs["mean"])
 # What it has learned
 # -------------------
 #
-# Most is gained by planning for more than the mean, and one margin for all does that. The rest is in
-# where the margin goes: those who are predicted to do well get half the margin of those at the
+# Most is gained by planning for more than the mean, and one margin for all does that. The rest is
+# in where the margin goes: those who are predicted to do well get half the margin of those at the
 # other end, whose course is harder to tell.
 
 margins = planned["own loss"] - planned["mean"]

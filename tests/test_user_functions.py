@@ -29,7 +29,7 @@ from finite_differences import directional
 from nbnet import CustomActivation, CustomLoss, MLPClassifier, MLPRegressor
 from nbnet import graph as g
 from nbnet.kernels import threads
-from nbnet.kernels.callbacks import value_of_run
+from nbnet.kernels.c_functions import value_of_run
 from nbnet.kernels.compile.jit import COMPILED, compilations
 from nbnet.kernels.machine import elementary
 from problems import DTYPES, assert_close, tiny
@@ -163,8 +163,11 @@ def test_fewer_raw_outputs_than_targets(n_raw):
         model = MLPRegressor(loss, solver=solver, **OPTIONS).fit(X, y)
         assert model.predict(X).shape == (83,)
         assert model.n_outputs_ == 2
-    with pytest.raises(ValueError, match=r"early_stopping=True scores by R².* 1 for 2\."):
-        MLPRegressor(loss, early_stopping=True).fit(X, y)
+    options = {**OPTIONS, "max_iter": 2, "early_stopping": True}
+    model = MLPRegressor(loss, **options, n_iter_no_change=1).fit(X, y)
+    assert_close(np.array(model.validation_scores_), -np.array(model.validation_losses_))
+    with pytest.raises(ValueError, match="different number of output"):
+        model.score(X, y)
 
 
 @tiny
@@ -508,8 +511,8 @@ def test_exp_and_its_kin_are_ours(name, dtype):
     run[:] = z.ravel()[:64]
     for function in [*writings[name], lambda z: of_math(z), lambda z: of_numpy(z)]:
         found = run.copy()
-        callback = value_of_run("it", function, dtype)
-        as_python = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(callback.address)
+        made = value_of_run("it", function, dtype)
+        as_python = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(made.address)
         as_python(found.ctypes.data, len(found))
         np.testing.assert_array_equal(found, expected(run))
 

@@ -901,8 +901,8 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """What the network is made of, by the parameters."""
         if self.architecture is not None:
             return self.architecture
-        dropout = self._dropout_rates(len(layers))
-        return layers, int(self.pieces), float(self.negative_slope), dropout
+        numbers = int(self.pieces), float(self.negative_slope)
+        return layers, *numbers, self._dropout_rates(len(layers))
 
     def _fitted_network(self) -> Network:
         layers: Layers = ()
@@ -1078,6 +1078,11 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return tags
 
 
+def _are_named(layers: Layers) -> bool:
+    """Whether no activation is the user's."""
+    return not [activation for activation, _ in layers if not isinstance(activation, str)]
+
+
 def _of_share(learning_rate: Any) -> bool:
     """Whether this schedule follows the share of all updates that is done."""
     return not isinstance(learning_rate, str) or SCHEDULES[learning_rate].of_share
@@ -1094,11 +1099,6 @@ def _is_given(X_val: Any, y_val: Any, sample_weight_val: Any) -> bool:
             "sample_weight_val is given without X_val and y_val, whose rows it weighs."
         )
     return given[0]
-
-
-def _are_named(layers: Layers) -> bool:
-    """Whether no activation is the user's."""
-    return not [activation for activation, _ in layers if not isinstance(activation, str)]
 
 
 def _looks_like_sizes(value: Any) -> bool:

@@ -21,6 +21,7 @@ from nbnet.kernels.user import CustomLoss
 
 if TYPE_CHECKING:
     from nbnet.graph.network import Network
+    from nbnet.kernels.user import CustomLoss
 
 __all__ = ["filled_from_upstream", "to_upstream"]
 
@@ -52,7 +53,7 @@ def to_upstream(model: Any, network: Network, loss: str | CustomLoss) -> Any:
     network : Network
         Its network.
     loss : str or CustomLoss
-        The key of LOSSES that it was fitted with, or the loss of the user's.
+        The key of LOSSES, or the loss of the user's, that it was fitted with.
 
     Returns
     -------

@@ -525,13 +525,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         loss = self._loss_key()
         settings = loss_row(loss).settings
         numbers = {s.name: s.read(getattr(self, s.name, s.default)) for s in settings}
-        targets = RegressionTargets(RegressionTargets.columns_of(y), loss, self.loss, numbers)
-        if self.early_stopping and self.scoring is None and targets.n_raw < targets.n_outputs:
-            raise ValueError(
-                "early_stopping=True scores by R², which needs a prediction for each column of y; "
-                f"loss={self.loss!r} has {targets.n_raw} for {targets.n_outputs}."
-            )
-        return targets
+        return RegressionTargets(RegressionTargets.columns_of(y), loss, self.loss, numbers)
 
     def _fitted_loss(self) -> str | CustomLoss:
         return getattr(self, "_loss_of_fit", None) or self._loss_key()
@@ -539,9 +533,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _fitted_targets(self, n_raw: int) -> RegressionTargets:
         """What so many raw outputs mean: the numbers of the loss may have been set anew too."""
         key = self._fitted_loss()
-        if isinstance(key, CustomLoss):  # how many targets there are it does not say
-            center, unit = self._units()
-            return RegressionTargets(self.n_outputs_, key, key, center=center, unit=unit)
+        if isinstance(key, CustomLoss):  # R does not tell T
+            return RegressionTargets(getattr(self, "n_outputs_", n_raw), key, key)
         numbers = getattr(self, "_numbers_of_fit", None)
         if numbers is None:  # an older model, or one whose attributes were set by hand
             settings = loss_row(key).settings
@@ -681,12 +674,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         check_is_fitted(self, "coefs_")
         if n_samples is not None:
             return self._predict_by_masks(X, n_samples, return_std, return_cov)
-        row = loss_row(self._fitted_loss())
+        key = self._fitted_loss()
+        row = loss_row(key)
         if (return_std or return_cov) and not row.learns_scale:
             asked = "return_std" if return_std else "return_cov"
             raise ValueError(
                 f"{asked}=True needs a loss that learns how far targets scatter, "
-                f"{LOSSES_WITH_SCALE}; this is loss={row.regressor or self._fitted_loss()!r}."
+                f"{LOSSES_WITH_SCALE}; this is loss={row.regressor or key!r}."
             )
         outputs = self._outputs(X)
         targets = self._fitted_targets(outputs.shape[1])

@@ -509,7 +509,8 @@ CLASSIFIER_PARAMETERS = _SHARED | _table(
         - 'focal': the log-loss times ``(1 - p) ** focal_gamma``, ``p`` being the probability of the
           right class: rows that are predicted well count less. With probabilities as for
           'log_loss', which are no longer relative frequencies.
-        - a `nbnet.CustomLoss`, made of a function of your own.
+
+        Or a `nbnet.CustomLoss`, made of a function of your own.
         """,
     ),
     _number(

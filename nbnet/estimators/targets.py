@@ -46,7 +46,7 @@ class Targets(Protocol):
 
     @property
     def metric(self) -> str:
-        """A name in `METRICS`."""
+        """A name in `METRICS`, or 'loss': the negative loss."""
 
     @property
     def loss(self) -> str | CustomLoss:
@@ -125,7 +125,10 @@ class ClassTargets:
 
     @classmethod
     def seen_in(
-        cls, y: Any, loss_name: str | CustomLoss, settings: Mapping[str, float] | None = None
+        cls,
+        y: Any,
+        loss_name: str | CustomLoss,
+        settings: Mapping[str, float] | None = None,
     ) -> ClassTargets:
         """Learn the classes from y."""
         kind = cls.kind_of(y)
@@ -285,7 +288,9 @@ class RegressionTargets:
 
     @property
     def metric(self) -> str:
-        """A name in `METRICS`: R², or for several quantiles their D²."""
+        """R², for several quantiles their D², and the loss where not each target is predicted."""
+        if isinstance(self.loss, CustomLoss) and self.n_raw < self.n_outputs:
+            return "loss"
         return "r2" if self.quantiles is None else "d2_pinball"
 
     @property
@@ -304,7 +309,7 @@ class RegressionTargets:
     @classmethod
     def read_by(
         cls,
-        loss: str,
+        loss: str | CustomLoss,
         numbers: Mapping[str, Any],
         n_raw: int,
         center: tuple[float, ...] = (),
@@ -319,7 +324,9 @@ class RegressionTargets:
     @property
     def has_location(self) -> bool:
         """Whether the loss takes any number as a target, so that y may be moved and scaled."""
-        row = loss_row(self.loss)
+        if isinstance(self.loss, CustomLoss):
+            return False  # what a unit of y is, its function alone knows
+        row = LOSSES[self.loss]
         anywhere = row.y_low == -np.inf and row.y_high == np.inf
         return anywhere and row.link in ("identity", "location_and_scale")
 
@@ -338,6 +345,11 @@ class RegressionTargets:
         ValueError
             If the loss does not take all numbers, or mean or variance are not finite.
         """
+        if isinstance(self.loss, CustomLoss):
+            raise ValueError(
+                f"standardize_y=True is not for a loss of your own, which sees y in its own units; "
+                f"this is loss={self.loss!r}."
+            )
         if not self.has_location:
             row = loss_row(self.loss)
             raise ValueError(
@@ -391,7 +403,7 @@ class RegressionTargets:
         return None
 
     def estimates(self, outputs: np.ndarray) -> np.ndarray:
-        """Predictions (N, T), or fewer: the outputs before others, such as scales.
+        """Predictions (N, T): the outputs before the scales, where these are learned.
 
         Of several quantiles (N, T * Q), those of a target side by side and in order: they are
         learned independently and may cross, and sorting them makes no target's loss larger.

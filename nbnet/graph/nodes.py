@@ -287,8 +287,9 @@ def mlp(
             node = maxout(node, width, pieces, name=f"h{i}")
         else:
             node = dense(node, width, name=f"z{i}")
-            row = None if isinstance(function, CustomActivation) else ACTIVATIONS.get(function)
-            settings = row.settings if row else ()
+            own_function = isinstance(function, CustomActivation)
+            known = not own_function and function in ACTIVATIONS
+            settings = activation_row(function).settings if known else ()
             own = {s.name: numbers[s.name] for s in settings if s.name in numbers}
             node = activation(function, node, name=f"h{i}", **own)
         if i <= len(dropout) and dropout[i - 1] > 0:

@@ -63,8 +63,8 @@ class Instruction:
     @property
     def plain(self) -> bool:
         """Whether it is compiled for every network."""
-        activation = self.activation
-        return OPS[self.op].plain and (activation is None or activation_row(activation).plain)
+        plain = self.activation is None or activation_row(self.activation).plain
+        return OPS[self.op].plain and plain
 
 
 @dataclass(frozen=True, eq=False)

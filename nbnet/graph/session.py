@@ -33,8 +33,8 @@ __all__ = ["ROWS_AT_ONCE", "SEEDS", "Session"]
 # Rows whose values and gradients are in memory at once; a larger batch is taken in parts.
 ROWS_AT_ONCE = 2048
 
-SEEDS = 2**62
 FEW = 3  # rows at which a gradient of the user's is checked
+SEEDS = 2**62
 
 _ALPHA = Setting("alpha", 0.0, 0.0, np.inf, closed=True)
 _CLIP_NORM = Setting("clip_norm", 0.0, 0.0, np.inf)
@@ -256,7 +256,8 @@ class Session:
             engine = partial(to_engine, params)
             return self._network.run_forward(engine, few, params.dtype, None), targets[rows]
 
-        loss.check(self._network.n_outputs, targets.shape[1], look)
+        if len(params):  # or no step follows
+            loss.check(self._network.n_outputs, targets.shape[1], look)
         return loss.address(params.dtype)
 
     def epoch(self, order: np.ndarray, steps: Any) -> float:

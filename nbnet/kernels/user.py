@@ -2,7 +2,7 @@
 
 `CustomActivation` and `CustomLoss` hold Python functions and nothing else, so they can be compared,
 copied and pickled as the functions can. Each has a ``row``, which tells all other code what a row
-of ``ACTIVATIONS`` or ``LOSSES`` tells it. Its functions are compiled (`callbacks`) and compared
+of ``ACTIVATIONS`` or ``LOSSES`` tells it. Its functions are compiled (`c_functions`) and compared
 with finite differences when a plan or a session first needs them.
 """
 
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from numbers import Integral, Real
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from nbnet.kernels.activations import ACTIVATIONS, CUSTOM_ACTIVATION, Activation
-from nbnet.kernels.callbacks import (
-    Callback,
+from nbnet.kernels.c_functions import (
+    CFunction,
     derivative_of_run,
     loss_of_row,
     python_function,
@@ -33,14 +33,6 @@ __all__ = ["CustomActivation", "CustomLoss", "activation_row", "loss_row"]
 Derivable = Callable[[float], float]
 RowLoss = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 LinkName = Literal["identity", "exp", "logistic", "softmax"]
-
-# A loss of the tables that has the inverse link of this name.
-_LINKS = {
-    "identity": "half_squared_error",
-    "exp": "half_poisson_deviance",
-    "logistic": "sigmoid_cross_entropy",
-    "softmax": "softmax_cross_entropy",
-}
 
 
 class _Value:
@@ -136,9 +128,9 @@ class CustomActivation(_Value):
     -----
     The functions are plain Python, of the part that numba compiles: arithmetic, conditions, loops,
     `math`, NumPy's functions of numbers, and other such functions. Numbers of their module count as
-    constants. exp, log, log1p and tanh are nbnet's own and take a nanosecond or less, others of
-    `math` some ten. In a float32 model all is computed in float32, floating-point constants
-    included. A function that raises an error gives NaN.
+    constants. exp, log, log1p and tanh are nbnet's own and take about a nanosecond, others of
+    `math` some ten. In a float32 model floating-point constants are float32 too; an integer beside
+    a float32 number makes numba compute in float64. A function that raises an error gives NaN.
 
     Each function is compiled once for each dtype, in some tenths of a second, in each process; what
     nbnet keeps on disk serves all of them. An instance can be pickled if its functions can: those
@@ -193,12 +185,12 @@ class CustomActivation(_Value):
         self._once("checked", self._check)
         dtype = np.dtype(dtype)
 
-        def address(name: str, make: Callable[..., Callback]) -> int:
+        def address(name: str, make: Callable[..., CFunction]) -> int:
             what = f"the {name} of {self!r}"
-            callback: Callback = self._once(
+            made: CFunction = self._once(
                 (name, dtype), lambda: make(what, getattr(self, name), dtype)
             )
-            return callback.address
+            return made.address
 
         value = address("value", value_of_run)
         return value, address("derivative", derivative_of_run) if training else 0
@@ -249,7 +241,7 @@ class CustomLoss(_Value):
     penalty. Rows of weight 0 are not looked at.
 
     `MLPRegressor` predicts the first T of the outputs behind the link, or all R if there are fewer.
-    It scores by R², which needs a prediction for each target; so does `early_stopping`.
+    Then there is no `score`, which is R², and `early_stopping` judges the loss.
 
     `MLPClassifier` takes two links. With ``link='softmax'`` there is one raw output per class, and
     ``y[0]`` is the position of the row's class in `classes_`. With ``link='logistic'`` there is one
@@ -288,8 +280,8 @@ class CustomLoss(_Value):
         counts = isinstance(n_raw, Integral) and not isinstance(n_raw, bool) and n_raw >= 1
         if not (n_raw is None or callable(n_raw) or counts):
             raise ValueError(f"n_raw must be an integer >= 1, a function or None, got {n_raw!r}")
-        if self.link not in _LINKS:
-            raise ValueError(f"link must be one of {sorted(_LINKS)}, got {self.link!r}")
+        if self.link not in get_args(LinkName):
+            raise ValueError(f"link must be one of {get_args(LinkName)}, got {self.link!r}")
 
     @property
     def row(self) -> Loss:
@@ -311,10 +303,8 @@ class CustomLoss(_Value):
     def address(self, dtype: Any) -> int:
         """Where kernels find the function; it is good as long as this object."""
         dtype = np.dtype(dtype)
-        callback: Callback = self._once(
-            dtype, lambda: loss_of_row(repr(self), self.function, dtype)
-        )
-        return callback.address
+        made: CFunction = self._once(dtype, lambda: loss_of_row(repr(self), self.function, dtype))
+        return made.address
 
     def check(
         self, n_raw: int, n_targets: int, look: Callable[[], tuple[np.ndarray, np.ndarray]]
@@ -336,10 +326,6 @@ class _LossRow(Loss):
     """The row of a loss of the user's."""
 
     loss: CustomLoss | None = None
-
-    @property
-    def link_code(self) -> int:
-        return LOSSES[_LINKS[self.link]].link_code
 
     def n_raw(self, n: int, levels: int = 1) -> int:
         assert self.loss is not None

@@ -130,7 +130,7 @@ def of_user(function):
 
 def c_function(signature, function):
     """Compile a function for others to call by its `address`, which is good as long as it."""
-    flags = {"pipeline_class": pipeline.CallbackCompiler} if _COMPILERS else {}
+    flags = {"pipeline_class": pipeline.CFunctionCompiler} if _COMPILERS else {}
     return cfunc(signature, **_USERS_FLAGS, **flags)(function)
 
 

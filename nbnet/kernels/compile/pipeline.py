@@ -38,7 +38,7 @@ from numba.core.lowering import Lower
 from numba.core.typed_passes import NativeLowering
 from numba.core.types.functions import BaseFunction
 
-__all__ = ["CallbackCompiler", "Compiler", "EntryCompiler", "PartCompiler"]
+__all__ = ["CFunctionCompiler", "Compiler", "EntryCompiler", "PartCompiler"]
 
 _NEEDLESS = {
     "GenericRewrites",
@@ -215,19 +215,19 @@ class EntryCompiler(Compiler):
             return super().compile_extra(func)
 
 
-class _Callback(JITCodeLibrary):
+class _CFunction(JITCodeLibrary):
     """Code whose loops take one vector register at a time, as those of kernels do."""
 
     _optimize_final_module = _Entry._optimize_final_module
 
 
-class CallbackCompiler(Compiler):
+class CFunctionCompiler(Compiler):
     """Compiles a C function around a function of the user's, with all that numba can compile."""
 
     def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals_):
         super().__init__(typingctx, targetctx, library, args, return_type, flags, locals_)
         if library is None:
-            self.state.library = _Callback(self.state.targetctx.codegen(), "nbnet")
+            self.state.library = _CFunction(self.state.targetctx.codegen(), "nbnet")
             self.state.library.enable_object_caching()
 
 

@@ -29,10 +29,10 @@ from nbnet.kernels.compile.jit import COMPILED, c_function, of_user
 from nbnet.kernels.machine import elementary
 from nbnet.kernels.machine.call import PYTHON_FUNCTIONS
 
-__all__ = ["Callback", "derivative_of_run", "loss_of_row", "python_function", "value_of_run"]
+__all__ = ["CFunction", "derivative_of_run", "loss_of_row", "python_function", "value_of_run"]
 
 
-class Callback(NamedTuple):
+class CFunction(NamedTuple):
     """A C function.
 
     Attributes
@@ -51,7 +51,7 @@ def python_function(function: Callable[..., Any]) -> Callable[..., Any]:
     return getattr(function, "py_func", function)
 
 
-def value_of_run(what: str, function: Callable[..., Any], dtype: Any) -> Callback:
+def value_of_run(what: str, function: Callable[..., Any], dtype: Any) -> CFunction:
     """``void(T *h, int64 n)``: ``h = function(h)``; n is a multiple of V.
 
     Parameters
@@ -81,10 +81,10 @@ def value_of_run(what: str, function: Callable[..., Any], dtype: Any) -> Callbac
             except Exception:
                 h[i] = number(math.nan)
 
-    return _callback(over_run_with_errors if raises else over_run, dtype, [_pointer, _count])
+    return _c_function(over_run_with_errors if raises else over_run, dtype, [_pointer, _count])
 
 
-def derivative_of_run(what: str, function: Callable[..., Any], dtype: Any) -> Callback:
+def derivative_of_run(what: str, function: Callable[..., Any], dtype: Any) -> CFunction:
     """``void(T *d, T *z, int64 n)``: ``d *= function(z)``; otherwise as `value_of_run`."""
     number, one, raises = _compiled(what, function, dtype, [_scalar])
 
@@ -100,10 +100,10 @@ def derivative_of_run(what: str, function: Callable[..., Any], dtype: Any) -> Ca
                 d[i] = number(math.nan)
 
     kinds = [_pointer, _pointer, _count]
-    return _callback(over_run_with_errors if raises else over_run, dtype, kinds)
+    return _c_function(over_run_with_errors if raises else over_run, dtype, kinds)
 
 
-def loss_of_row(what: str, function: Callable[..., Any], dtype: Any) -> Callback:
+def loss_of_row(what: str, function: Callable[..., Any], dtype: Any) -> CFunction:
     """``void(T *z, T *y, T *gradient, T *value, int64 n_raw, int64 n_targets)``, of one row.
 
     ``value[0] = function(z, y, gradient)``; otherwise as `value_of_run`.
@@ -121,7 +121,7 @@ def loss_of_row(what: str, function: Callable[..., Any], dtype: Any) -> Callback
             value[0] = number(math.nan)
 
     kinds = [*[_pointer] * 4, _count, _count]
-    return _callback(of_row_with_errors if raises else of_row, dtype, kinds)
+    return _c_function(of_row_with_errors if raises else of_row, dtype, kinds)
 
 
 def _first(array: np.ndarray, n: int) -> np.ndarray:
@@ -147,14 +147,14 @@ def _count(number: Any) -> Any:
 # --- Compiling ----------------------------------------------------------------------------------
 
 
-def _callback(function: Callable[..., None], dtype: Any, kinds: list[Any]) -> Callback:
+def _c_function(function: Callable[..., None], dtype: Any, kinds: list[Any]) -> CFunction:
     """Make a C function of a function of ours around one of the user's."""
     if not COMPILED:
         PYTHON_FUNCTIONS[id(function)] = function
-        return Callback(id(function), function)
+        return CFunction(id(function), function)
     number = from_dtype(np.dtype(dtype))
     compiled = c_function(types.void(*(kind(number) for kind in kinds)), function)
-    return Callback(compiled.address, compiled)
+    return CFunction(compiled.address, compiled)
 
 
 def _compiled(
