@@ -381,10 +381,12 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             measured = self._check_validation(*validation, targets, X.dtype)
         elif held_out is not None:
             measured = Measured.of(problem, held_out, y)
-        del X, y, encoded  # what is not in the problem need not stay in memory
+        if not stochastic:
+            rows = np.empty(0, dtype=np.int64)
+        state = FitState(params, rows, random_state, held_out)
+        del X, y, encoded, rows  # what is in no problem or state need not stay in memory
         self._loss_of_fit = targets.loss  # by which scorers read outputs, too
         train = self._train_by_epochs if stochastic else self._train_by_lbfgs
-        state = FitState(params, rows if stochastic else rows[:0], random_state, held_out)
         try:
             ending = train(problem, targets, state, measured, first, incremental)
         except ValueError as error:
@@ -395,7 +397,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         warning = ending.warning
         if incremental and ending.reason == "max_iter":
             return
-        if ending.reason in ("converged", "max_iter", "diverged"):
+        if not incremental and ending.reason in ("converged", "max_iter", "diverged"):
             hint = self._hint(
                 problem, targets, None if ending.reason == "diverged" else state.outcome
             )
@@ -695,6 +697,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         `validates` says whether rows to validate on are given.
         """
         replaced: set[str] = {"scoring", "restore_best"} if validates else set()
+        if isinstance(self.scoring, str) and self.scoring == "loss":
+            replaced.add("scoring")  # without rows held out it is the training loss that is judged
         if validates and self._differs("validation_fraction"):
             warn(
                 f"validation_fraction={self.validation_fraction!r} has no effect beside X_val: no "
