@@ -280,8 +280,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """The targets in their units, from rows to train on (N, T) or from earlier calls."""
         raise NotImplementedError
 
-    def _hint(self, problem: Problem, targets: Targets, params: np.ndarray | None) -> str:
-        """What to add to a warning: why a fit diverged (no `params`) or may have ended badly."""
+    def _hint(self, problem: Problem, targets: Targets, loss: float | None) -> str:
+        """What to add to a warning: why a fit diverged (None) or may have ended at a high loss."""
         return ""
 
     def _fitted_loss(self) -> str:
@@ -398,9 +398,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if incremental and ending.reason == "max_iter":
             return
         if not incremental and ending.reason in ("converged", "max_iter", "diverged"):
-            hint = self._hint(
-                problem, targets, None if ending.reason == "diverged" else state.outcome
-            )
+            diverged = ending.reason == "diverged"
+            hint = self._hint(problem, targets, None if diverged else state.loss)
             if hint:
                 warning = ConvergenceWarning(
                     f"{warning or f'Training ended after {state.n_iter} iterations.'}{hint}"
