@@ -313,6 +313,9 @@ def test_without_rows_it_is_warned_of():
     with pytest.warns(UserWarning, match="scoring='f1_macro' has no effect beside early_stopping"):
         MLPClassifier(**SHORT, scoring="f1_macro").fit(X, Y)
     MLPClassifier(**SHORT, scoring="f1_macro").fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    model = MLPClassifier(**SHORT, scoring="loss").fit(X, Y)  # it is judged already
+    assert model.validation_scores_ is None
+    np.testing.assert_array_equal(model.coefs_[0], MLPClassifier(**SHORT).fit(X, Y).coefs_[0])
 
 
 def test_a_warm_fit_with_another_score_begins_a_new_history():

@@ -121,6 +121,45 @@ def test_a_snapshot_goes_on_bit_for_bit_and_is_a_copy():
     assert len(snapshots[0].loss_curve) == 1
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+@pytest.mark.parametrize("measured", [False, True])
+def test_what_is_measured_and_the_best_parameters_go_on_too(measured, metric):
+    told = {"learning_rate_init": 0.3, "n_iter_no_change": np.inf, "restore_best": True}
+    recipe, problem = recipe_for(**told), problem_for()
+    rows = np.arange(0, len(X), 3)
+    watched = HeldOut.of(problem, rows, metric, lambda outputs: outputs) if measured else None
+    snapshots, whole = [], begin(problem, recipe)
+
+    def train(state, *listeners):
+        monitor = Monitor(recipe, watched, listeners)
+        train_by_epochs(open_session(problem, recipe, state), recipe, state, monitor)
+
+    train(whole, lambda epoch: snapshots.append(epoch.snapshot()))
+    again = FitState.from_arrays(snapshots[2].to_arrays())
+    train(again)
+    assert again.n_iter == whole.n_iter == 12
+    judged = whole.validation_scores if measured else np.negative(whole.loss_curve)
+    assert again.best_n_iter == whole.best_n_iter == 1 + np.argmax(judged)
+    assert type(again.best_n_iter) is int
+    best = snapshots[whole.best_n_iter - 1].params
+    np.testing.assert_array_equal(whole.outcome, best)
+    np.testing.assert_array_equal(again.outcome, best)
+    assert again.validation_losses == whole.validation_losses
+    assert (whole.validation_losses is None) != measured
+    if measured and metric == "loss":
+        assert whole.validation_scores == [-loss for loss in whole.validation_losses]
+
+
+def test_listeners_are_told_of_the_loss_of_rows_held_out():
+    recipe, problem = recipe_for(early_stopping=True), problem_for()
+    told, state = [], begin(problem, recipe)
+    go_on(problem, recipe, state, told.append)
+    assert [epoch.validation_loss for epoch in told] == state.validation_losses
+    told, state = [], begin(problem, recipe_for())
+    go_on(problem, recipe_for(), state, told.append)
+    assert {epoch.validation_loss for epoch in told} == {None}
+
+
 def test_the_state_is_arrays_numbers_and_strings():
     recipe, problem = recipe_for(early_stopping=True), problem_for()
     state = begin(problem, recipe)

@@ -252,6 +252,42 @@ def test_measured_with_any_number_of_threads(n_threads):
     assert model.validation_losses_ == one.validation_losses_
 
 
+COMPILED = """
+import warnings
+import numpy as np, scipy.sparse as sp
+from nbnet import MLPClassifier, MLPRegressor
+from nbnet.kernels import entry
+
+warnings.simplefilter("ignore")
+rng = np.random.default_rng(0)
+X = rng.standard_normal((60, 4))
+told = {"hidden_layer_sizes": 5, "max_iter": 3, "random_state": 0}
+judged = {"early_stopping": True, "scoring": "loss", "restore_best": True}
+
+def code():
+    return {door: set(getattr(entry, door).signatures) for door in ("train", "apply", "predict")}
+
+for model, y, kind in (
+    (MLPClassifier(**told), X[:, 0] > 0, np.asarray),
+    (MLPRegressor("huber", **told), X[:, 0], np.asarray),
+    (MLPRegressor("gaussian", activation="maxout", **told), X[:, 0],
+     lambda X: sp.csr_matrix(X.astype(np.float32))),  # the code of no earlier one
+):
+    X_val = kind(X)
+    model.fit(kind(X), y).predict(X_val)
+    before = code()
+    model.set_params(**judged).fit(kind(X), y, X_val=X_val, y_val=y)
+    model.set_params(scoring=None).fit(kind(X), y)
+    assert code() == before, (model, code(), before)
+    assert before["train"] and before["predict"]
+"""
+
+
+def test_nothing_more_is_compiled(run_python):
+    """Beyond what fit and predict need: for CSR and rare losses too, which are other code."""
+    run_python("-c", COMPILED)
+
+
 # ---- data of all kinds
 
 

@@ -302,8 +302,8 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """The targets in their units, from rows to train on (N, T) or from earlier calls."""
         raise NotImplementedError
 
-    def _hint(self, problem: Problem, targets: Targets, params: np.ndarray | None) -> str:
-        """What to add to a warning: why a fit diverged (no `params`) or may have ended badly."""
+    def _hint(self, problem: Problem, targets: Targets, loss: float | None) -> str:
+        """What to add to a warning: why a fit diverged (None) or may have ended at a high loss."""
         return ""
 
     def _fitted_loss(self) -> str | CustomLoss:
@@ -401,12 +401,14 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             measured = self._check_validation(*validation, targets, X.dtype)
         elif held_out is not None:
             measured = Measured.of(problem, held_out, y)
-        del X, y, encoded  # what is not in the problem need not stay in memory
-        # By these scorers read outputs, too.
-        self._loss_of_fit, self._numbers_of_fit = targets.loss, dict(targets.numbers)
-        state = FitState(params, rows if stochastic else rows[:0], random_state, held_out)
+        if not stochastic:
+            rows = np.empty(0, dtype=np.int64)
+        state = FitState(params, rows, random_state, held_out)
         if stochastic and any(OPS[node.op].training_only for node in network.nodes):
             state.seed = int(random_state.randint(SEEDS, dtype=np.int64))
+        del X, y, encoded, rows  # what is in no problem or state need not stay in memory
+        # By these scorers read outputs, too.
+        self._loss_of_fit, self._numbers_of_fit = targets.loss, dict(targets.numbers)
         train = self._train_by_epochs if stochastic else self._train_by_lbfgs
         try:
             recipe, ending = train(problem, targets, state, measured, first, incremental, data)
@@ -420,10 +422,9 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         warning = ending.warning
         if incremental and ending.reason == "max_iter":
             return
-        if ending.reason in ("converged", "max_iter", "diverged"):
-            hint = self._hint(
-                problem, targets, None if ending.reason == "diverged" else state.outcome
-            )
+        if not incremental and ending.reason in ("converged", "max_iter", "diverged"):
+            diverged = ending.reason == "diverged"
+            hint = self._hint(problem, targets, None if diverged else state.loss)
             if hint:
                 warning = ConvergenceWarning(
                     f"{warning or f'Training ended after {state.n_iter} iterations.'}{hint}"
@@ -782,6 +783,8 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         `validates` says whether rows to validate on are given.
         """
         replaced: set[str] = {"scoring", "restore_best"} if validates else set()
+        if isinstance(self.scoring, str) and self.scoring == "loss":
+            replaced.add("scoring")  # without rows held out it is the training loss that is judged
         if validates and self._differs("validation_fraction"):
             warn(
                 f"validation_fraction={self.validation_fraction!r} has no effect beside X_val: no "

@@ -557,11 +557,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.y_mean_, self.y_scale_ = np.array(targets.center), np.array(targets.unit)
         return targets
 
-    def _hint(self, problem: Problem, targets: Targets, params: np.ndarray | None) -> str:
+    def _hint(self, problem: Problem, targets: Targets, loss: float | None) -> str:
         assert isinstance(targets, RegressionTargets)
         if self.standardize_y or not targets.has_location:
             return ""
-        return hint_at_scale(problem, params)
+        return hint_at_scale(problem, loss)
 
     def _units(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Center and unit of the targets of a fitted model, for `RegressionTargets`."""

@@ -362,7 +362,8 @@ _SHARED = _table(
         ``scoring(estimator, X, y)`` that returns a number, the higher the better. The estimator is
         the model of the moment; what it predicts for these rows has been computed already. Sample
         weights are passed if it has a parameter `sample_weight`. 'loss' is the negative loss of
-        these rows, without penalty. None means the accuracy in classification and R² in regression.
+        these rows, without penalty; if no rows are held out, the training loss is judged anyway.
+        None means the accuracy in classification and R² in regression.
         """,
         needs=("early_stopping", (True,)),
     ),
