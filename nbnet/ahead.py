@@ -109,7 +109,12 @@ def _everything() -> graph.Node:
     return graph.dense(graph.concat(graph.add(h, x), graph.multiply(h, x)), 2)
 
 
-def _train(networks: Sequence[Network], X: Any, plain: bool) -> None:
+def _extra() -> graph.Node:
+    """What few networks have."""
+    return graph.dropout(graph.gelu(graph.layer_norm(_everything())), 0.5)
+
+
+def _train(networks: Sequence[Network], X: Any, plain: bool, **extras: Any) -> None:
     """Step once with every loss, or every plain one, and every optimizer."""
     for network in networks:
         params = network.init(0, dtype=X.dtype)
@@ -119,7 +124,9 @@ def _train(networks: Sequence[Network], X: Any, plain: bool) -> None:
             n_targets = 1 if loss.integer_targets else loss.n_targets(network.n_outputs)
             y = np.ones((X.shape[0], n_targets))
             for optimizer in OPTIMIZERS:
-                trainer = Trainer(network, params, X, y, loss=loss.name, optimizer=optimizer)
+                trainer = Trainer(
+                    network, params, X, y, loss=loss.name, optimizer=optimizer, **extras
+                )
                 trainer.epoch(np.arange(X.shape[0]), 1e-3)
 
 
@@ -132,6 +139,7 @@ def _predict(networks: Sequence[Network], X: Any) -> None:
 
 
 _GENERAL = "maxout, sparse X, learned scales and the rest"
+_EXTRA = "dropout, gelu, layer_norm, clipping, averages"
 
 
 def _work(dtype: str, general: bool) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -153,6 +161,14 @@ def _work(dtype: str, general: bool) -> Iterator[tuple[str, Callable[[], None]]]
 
         yield f"{dtype}, {_GENERAL}, training", train
         yield f"{dtype}, {_GENERAL}, prediction", predict
+        extra = Network(_extra())
+
+        def train_extra() -> None:
+            _train([stack], X, True, clip_norm=1.0, average=0.9, seed=0)
+            _train([extra, stack], X, False, clip_norm=1.0, average=0.9, seed=0)
+
+        yield f"{dtype}, {_EXTRA}, training", train_extra
+        yield f"{dtype}, {_EXTRA}, prediction", lambda: _predict([extra], X)
 
 
 def warmup(

@@ -119,7 +119,7 @@ def test_after_a_warm_up_nothing_is_compiled(copied_package, run_python, tmp_pat
     cache = tmp_path / "cache"
     own = {"NUMBA_CACHE_DIR": cache, "HOME": tmp_path}  # of the copy there is no other cache
     said = run_python("-W", "error", "-m", "nbnet", "warmup", **own).splitlines()
-    assert len(said) == 9  # training and prediction, two dtypes, plain and general; and the sum
+    assert len(said) == 13  # training and prediction, two dtypes, plain, general, extra; and the sum
     assert all("compiled in" in line for line in said[:-1])
     assert "0 loaded" in said[-1]
     assert str(cache) in said[-1]
@@ -141,7 +141,7 @@ def test_an_edit_in_another_file_is_noticed(copied_package, tmp_path):
     assert fit() == [[], before, []]
     with open(package / "kernels" / "activations.py", "a") as file:
         file.write(
-            "\n\n@kernel\ndef activate(code, h, number, general):\n"
+            "\n\n@kernel\ndef activate(code, h, number, extras):\n"
             "    for i in range(h.size):\n        h[i] = h.dtype.type(0)\n"
         )
     compiled, after, _ = fit()
@@ -361,7 +361,7 @@ def other_version(copied_package):
     def edit():
         with open(package / "kernels" / "activations.py", "a") as file:
             file.write(
-                "\n\n@kernel\ndef activate(code, h, number, general):\n"
+                "\n\n@kernel\ndef activate(code, h, number, extras):\n"
                 "    for i in range(h.size):\n        h[i] = h.dtype.type(0)\n"
             )
 

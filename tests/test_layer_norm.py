@@ -200,7 +200,7 @@ def test_short_fits_follow_the_twin(sparse_X, batch_size, optimizer):
     for _ in range(3):
         order = rng.permutation(60)
         value = trainer.epoch(order, 0.01)
-        expected, params, slots, step = naive.train(
+        expected, params, slots, step, _ = naive.train(
             twin, params, rows, y, order, loss=LOSS, optimizer=optimizer, learning_rate=0.01,
             batch_size=batch_size, alpha=0.1, sample_weight=weights, slots=slots, step=step,
             n_slots=n_slots,
@@ -337,9 +337,11 @@ def test_what_is_no_node_or_no_number(x, epsilon):
 
 
 @tiny
-def test_only_networks_that_use_what_is_not_plain_are_general():
+def test_only_networks_that_use_what_is_not_plain_have_extras():
     """Others compile none of it."""
     for name, row in ACTIVATIONS.items():
         plan = Network(mlp(3, (4,), 2, name)).plan(np.float64, 8)
-        assert plan.general == (None if row.plain else 1), name
-    assert reader(3).plan(np.float64, 8).general == 1
+        assert plan.extras == (None if row.plain else 1), name
+        assert plan.general is None
+    plan = reader(3).plan(np.float64, 8)
+    assert (plan.general, plan.extras) == (None, 1)

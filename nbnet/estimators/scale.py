@@ -43,8 +43,8 @@ def _loss_of_a_constant(problem: Problem, mean: np.ndarray, std: np.ndarray) -> 
     """The smallest loss of a few constants, given means and standard deviations (T,)."""
     network, y, weight = problem.network, problem.y, problem.sample_weight
     n_targets, n_raw = y.shape[1], network.n_outputs
-    general = network.plan(y.dtype, 1, sparse=issparse(problem.X)).general
-    readout = Readout(y, weight, n_raw, problem.loss, problem.numbers, general)
+    plan = network.plan(y.dtype, 1, sparse=issparse(problem.X), noise=True)
+    readout = Readout(y, weight, n_raw, problem.loss, problem.numbers, plan)
     raw = np.zeros((1, n_raw))
     if loss_row(problem.loss).link == "location_and_scale":
         raw[:, n_targets : 2 * n_targets] = np.log(np.where(std > 0, std, 1))

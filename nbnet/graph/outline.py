@@ -180,6 +180,7 @@ class Outline:
                 out,
                 NO_ORDER,
                 plan.general,
+                plan.extras,
             ),
             operations,
         )

@@ -61,10 +61,10 @@ class Instruction:
         return self.op if self.activation is None else activation_row(self.activation).name
 
     @property
-    def plain(self) -> bool:
-        """Whether it is compiled for every network."""
+    def extra(self) -> bool:
+        """Whether it is one of the things that are compiled for those alone who use one."""
         plain = self.activation is None or activation_row(self.activation).plain
-        return OPS[self.op].plain and plain
+        return OPS[self.op].extra or not plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,9 @@ class Plan:
     nodes, ops : int64 arrays, columns ``NODE_COLUMNS`` and ``OP_COLUMNS``
     numbers : (ops, NUMBERS) float64
     general : None or 1
-        What kernels get for the argument of that name: None if all instructions are plain.
+        What kernels get for the argument of that name: None if all ops are plain or extra.
+    extras : None or 1
+        Likewise: None if nothing is extra.
     tasks : int64 array, columns ``TASK_COLUMNS``
     costs : (tasks,) float64
         About how long each takes, in arbitrary units.
@@ -110,6 +112,7 @@ class Plan:
     ops: np.ndarray
     numbers: np.ndarray
     general: int | None
+    extras: int | None
     tasks: np.ndarray
     costs: np.ndarray
     parameters: tuple[Parameter, ...]
@@ -433,6 +436,7 @@ class _Draft:
             rows.append([row[column] for column in OP_COLUMNS])
             numbers[k, : len(step.numbers)] = step.numbers
         tasks, costs = self._tasks()
+        ops = [OPS[step.op] for step in self._instructions]
         height, width = TASK_COLUMNS.index("rows"), TASK_COLUMNS.index("panels")
         return Plan(
             dtype=self.dtype,
@@ -446,7 +450,8 @@ class _Draft:
             ),
             ops=_table(rows, OP_COLUMNS),
             numbers=numbers,
-            general=None if all(step.plain for step in self._instructions) else 1,
+            general=1 if any(not (op.plain or op.extra) for op in ops) else None,
+            extras=1 if any(step.extra for step in self._instructions) else None,
             tasks=tasks,
             costs=costs,
             parameters=self.parameters,

@@ -24,12 +24,13 @@ __all__ = ["Readout"]
 class _Through(Outline):
     """The network whose raw outputs are its features, run by the same code as another network."""
 
-    def __init__(self, n_raw: int, general: int | None):
+    def __init__(self, n_raw: int, like: Plan):
         super().__init__(input_node(n_raw))
-        self.general = general
+        self.like = like
 
     def plan(self, dtype: Any, rows: int, **options: Any) -> Plan:
-        return replace(super().plan(dtype, rows, **options), general=self.general)
+        plan = super().plan(dtype, rows, **options)
+        return replace(plan, general=self.like.general, extras=self.like.extras)
 
 
 class Readout:
@@ -47,8 +48,8 @@ class Readout:
         A key of ``LOSSES``, or a loss of the user's.
     numbers : dict
         Hyperparameters of the loss, by name.
-    general : None or 1
-        The plan's of the network that the outputs are from: its code is compiled already.
+    like : Plan
+        A plan of the network that the outputs are from, whose code is compiled already.
     """
 
     def __init__(
@@ -58,9 +59,9 @@ class Readout:
         n_raw: int,
         loss: str | CustomLoss,
         numbers: Mapping[str, float],
-        general: int | None,
+        like: Plan,
     ):
-        self._network = _Through(n_raw, general)
+        self._network = _Through(n_raw, like)
         self._link = loss
         self._nothing = np.empty(0, dtype=y.dtype)
         self._raw = np.zeros((len(y), n_raw), dtype=y.dtype)

@@ -227,7 +227,7 @@ class Session:
             self._state,
             self._stored,
         )
-        wanted = clip_norm > 0 or self._average > 0
+        wanted = clip_norm > 0 or self._average > 0 or plan.extras is not None
         self._extras = np.array([clip_norm, self._average]) if wanted else None
         self._norms = np.zeros(len(plan.tasks) if wanted else 0)
         self._room = (

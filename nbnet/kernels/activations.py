@@ -34,8 +34,8 @@ b. ``derivative_from_value`` says that the derivative is a function of h alone; 
 c. exp, expm1, log1p, ndtr (that is Phi) and tanh are those of `elementary`, which a vectorised loop
    may contain.
 d. Comparisons are written so that NaN passes through: a NaN is never taken for zero.
-e. Branches under ``general is not None`` are compiled only for networks that are not plain (see
-   ``Activation.plain`` and note f. of `ops`).
+e. Branches under ``extras is not None`` are compiled only for networks that have an activation
+   which is not plain (see ``Activation.plain`` and note f. of `ops`).
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ ACTIVATIONS = {
 
 
 @kernel
-def activate(code, h, number, general):
+def activate(code, h, number, extras):
     """``h = g(h)`` for a run of contiguous numbers `h`; `number` is the first of its settings."""
     one = h.dtype.type(1)
     zero = h.dtype.type(0)
@@ -180,7 +180,7 @@ def activate(code, h, number, general):
         for i in range(h.size):
             z = h[i]
             h[i] = (zero if z < zero else z) + log1p(exp(-abs(z)))
-    elif general is not None:
+    elif extras is not None:
         if code == GELU:
             for i in range(h.size):
                 h[i] *= ndtr(h[i])
@@ -207,7 +207,7 @@ def activate(code, h, number, general):
 
 
 @kernel
-def multiply_by_derivative(code, d, h, number, general):
+def multiply_by_derivative(code, d, h, number, extras):
     """``d *= g'(z)`` for two runs of equal length; `h` holds g(z), or z (see b.)."""
     one = d.dtype.type(1)
     zero = d.dtype.type(0)
@@ -232,7 +232,7 @@ def multiply_by_derivative(code, d, h, number, general):
         for i in range(d.size):  # 1 - exp(-h), without cancellation where h is small
             t = tanh(half * h[i])
             d[i] *= (t + t) / (one + t)
-    elif general is not None:
+    elif extras is not None:
         if code == GELU:
             half, top = d.dtype.type(0.5), d.dtype.type(DENSITY_AT_0)
             for i in range(d.size):

@@ -100,9 +100,9 @@ def train(
     scratch : (at least n_threads, room for a task, a panel of a block, or the loss of a block)
     losses : (rows of the buffers,) float64
     squares, norms : (tasks,) float64
-    general : None if all ops are plain, else 1
+    general : None if all ops are plain or extra, else 1
     rare : None if the loss is plain, else 1
-    extras : None, or (len(EXTRAS),) float64 if one of these is wanted
+    extras : None, or (len(EXTRAS),) float64 if one of these is wanted or something is extra
     sync : int64 flags, all zero at the start, the last one stops
 
     Returns
@@ -142,12 +142,14 @@ def train(
             mine = tiles * (tid + 1) // n_threads * tile
             for r0 in range(tiles * tid // n_threads * tile, mine, BLOCK):
                 r1 = min(r0 + BLOCK, mine)
-                forward(tables, rows, work, r0, r1, params, sync, noise, general, None)
+                forward(tables, rows, work, r0, r1, params, sync, noise, general, extras, None)
                 loss_of_rows(
                     tables, rows, y, weights, r0, r1, 1.0 / total,
                     work, my_scratch, losses, loss_numbers, rare,
                 )  # fmt: skip
-                backward(tables, rows, work, r0, r1, params, my_scratch, sync, noise, general)
+                backward(
+                    tables, rows, work, r0, r1, params, my_scratch, sync, noise, general, extras
+                )
                 if stopped(sync):
                     return STOPPED
             phase += 1
@@ -165,7 +167,7 @@ def train(
             for q in range(bounds[n_threads, tid], bounds[n_threads, tid + 1]):
                 squares[q] = gradient(
                     tasks[q], tables, rows, first > start, last < stop, alpha / total, groups,
-                    parameters, work, my_scratch, general,
+                    parameters, work, my_scratch, general, extras,
                 )  # fmt: skip
                 if last == stop and head[H_WHOLE] == 0:
                     update(
@@ -244,7 +246,7 @@ def apply(
 @kernel(entry=True)
 def predict(
     tid, n_threads, head, nodes, ops, numbers, x, indices, indptr, n_rows, link, params, work,
-    scratch, out, order, general, sync,
+    scratch, out, order, general, extras, sync,
 ):  # fmt: skip
     """Thread `tid`'s share of a forward pass: every n_threads-th block of rows.
 
@@ -256,6 +258,7 @@ def predict(
         Code of the loss whose inverse link to apply, -1 for raw outputs.
     out : (N * R,) written
     order : empty
+    extras : None, or 1 if something is extra
     """
     tables = Tables(head, nodes, ops, numbers)
     block = head[H_ROWS]
@@ -268,6 +271,6 @@ def predict(
         last = min(start + block, n_rows)
         r1 = r0 + (last - start + tile - 1) // tile * tile
         rows = Rows(x, indices, indptr, order, start - r0, last)
-        forward(tables, rows, work, r0, r1, params, sync, noise, general, 1)
+        forward(tables, rows, work, r0, r1, params, sync, noise, general, extras, 1)
         outputs_of_rows(tables, work, r0, start, last - start, link, scratch[tid], out)
     return FINISHED

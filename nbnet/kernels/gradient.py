@@ -95,7 +95,7 @@ def _over_parts(gradient, stored, begun, more):
 
 
 @kernel
-def _fill(task, op, tables, rows, work, scratch, general):
+def _fill(task, op, tables, rows, work, scratch, general, extras):
     """The gradient of a task over the rows in the buffers, one run behind the other."""
     head, nodes = tables.head, tables.nodes
     first_panel, panels, kind = task[TASK_PANEL], task[TASK_PANELS], task[TASK_KIND]
@@ -106,7 +106,7 @@ def _fill(task, op, tables, rows, work, scratch, general):
     if kind == ROW_TASK:
         row_gradient(
             op, task[TASK_PARAMETER], first_panel, panels, n_rows, tables, work,
-            run(scratch, 0, panels * v), general,
+            run(scratch, 0, panels * v), general, extras,
         )  # fmt: skip
         return
     x = nodes[op[IN_0], VALUE]
@@ -131,7 +131,7 @@ def _fill(task, op, tables, rows, work, scratch, general):
 
 @kernel
 def gradient(
-    task, tables, rows, begun, more, l2, groups, weights, work, scratch, general
+    task, tables, rows, begun, more, l2, groups, weights, work, scratch, general, extras
 ):  # fmt: skip
     """Gradient of one task; after the batch's last part, the L2 penalty's too.
 
@@ -149,7 +149,7 @@ def gradient(
     weights : Weights
     work : flat values and gradients of all nodes
     scratch : written: the task's runs, one behind the other
-    general : None if all ops are plain, else 1
+    general, extras : as in `ops.forward`
 
     Returns
     -------
@@ -157,7 +157,7 @@ def gradient(
         Sum of squared parameters, weighed by their group's penalty.
     """
     op, head = tables.ops[task[TASK_OP]], tables.head
-    _fill(task, op, tables, rows, work, scratch, general)
+    _fill(task, op, tables, rows, work, scratch, general, extras)
     runs, n, at, apart = owned(task, op, head[H_LANES])
     penalty = groups[task[TASK_GROUP], G_PENALTY]
     params = weights.params

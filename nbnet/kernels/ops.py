@@ -37,8 +37,9 @@ e. A maxout unit is a dense node, all first pieces in front, then all second pie
    op on what that made.
 f. Half of the ops are rarely used, but all must be compiled. Where an argument `general` is None,
    numba drops the branches that ask for it before it compiles: a plain stack of dense layers over
-   dense X never pays for the others. (For the same reason a literal number is not handed to a
-   kernel that also gets variables there: numba would compile it twice.)
+   dense X never pays for the others. `extras` does the same for what few networks have. (For the
+   same reason a literal number is not handed to a kernel that also gets variables there: numba
+   would compile it twice.)
 """
 
 from __future__ import annotations
@@ -155,6 +156,9 @@ class Op:
         Number of nodes an op of the plan reads.
     plain : bool
         Whether it is compiled for every network, or only where an op that is not is used.
+    extra : bool
+        Whether it is compiled only where another that is extra is used, of the few that this can
+        be said of.
     owns : tuple of Owned
         The parameters of a node of this name, at most two.
     settings : tuple of Setting
@@ -173,6 +177,7 @@ class Op:
     code: int
     inputs: int = 1
     plain: bool = False
+    extra: bool = False
     owns: tuple[Owned, ...] = ()
     settings: tuple[Setting, ...] = ()
     elementwise: bool = False
@@ -198,13 +203,15 @@ OPS = {
         Op(
             "dropout",
             DROPOUT,
+            extra=True,
             settings=(Setting("rate", 0.0, 0.0, 1.0, closed=True),),
             training_only=True,
         ),
-        Op("standardize", STANDARDIZE),
+        Op("standardize", STANDARDIZE, extra=True),
         Op(
             "layer_norm",
             LAYER_NORM,
+            extra=True,
             owns=(
                 Owned("weights", "biases", initial=1.0),  # of the group without a penalty
                 Owned("bias", "biases", initial=0.0),
@@ -350,7 +357,7 @@ def sparse_dense_forward(op, nodes, block, params, rows):
 
 
 @kernel
-def activation_forward(op, number, nodes, block, general):
+def activation_forward(op, number, nodes, block, extras):
     work, panel, v, r0, r1 = block
     z, out = nodes[op[IN_0]], nodes[op[OUT]]
     n = (r1 - r0) * v
@@ -359,10 +366,10 @@ def activation_forward(op, number, nodes, block, general):
         h = run(work, at + r0 * v, n)
         if z[VALUE] != out[VALUE]:
             _copy(run(work, z[VALUE] + p * panel + r0 * v, n), h)
-        if general is not None and op[ACT] == CUSTOM_ACTIVATION:
+        if extras is not None and op[ACT] == CUSTOM_ACTIVATION:
             call(op[VALUE_ADDRESS], (h, n))
         else:
-            activate(op[ACT], h, number, general)
+            activate(op[ACT], h, number, extras)
     used = out[WIDTH] - (out[PANELS] - 1) * v
     if used < v and op[RESTORE] == 1:
         at = out[VALUE] + (out[PANELS] - 1) * panel
@@ -372,15 +379,15 @@ def activation_forward(op, number, nodes, block, general):
 
 
 @kernel
-def _activation_derivative(op, d, h, number, general):
-    if general is not None and op[ACT] == CUSTOM_ACTIVATION:
+def _activation_derivative(op, d, h, number, extras):
+    if extras is not None and op[ACT] == CUSTOM_ACTIVATION:
         call(op[DERIVATIVE_ADDRESS], (d, h, d.size))
     else:
-        multiply_by_derivative(op[ACT], d, h, number, general)
+        multiply_by_derivative(op[ACT], d, h, number, extras)
 
 
 @kernel
-def activation_backward(op, number, nodes, block, scratch, general):
+def activation_backward(op, number, nodes, block, scratch, extras):
     work, panel, v, r0, r1 = block
     z, out = nodes[op[IN_0]], nodes[op[OUT]]
     seen = out[VALUE] if op[FROM_VALUE] else z[VALUE]
@@ -391,11 +398,11 @@ def activation_backward(op, number, nodes, block, scratch, general):
         h = run(work, seen + at, n)
         dz = run(work, z[DELTA] + at, n)
         if z[DELTA] == out[DELTA]:
-            _activation_derivative(op, d, h, number, general)
+            _activation_derivative(op, d, h, number, extras)
         else:
             copy = run(scratch, 0, n)
             _copy(d, copy)
-            _activation_derivative(op, copy, h, number, general)
+            _activation_derivative(op, copy, h, number, extras)
             _send(copy, dz, op[ADD_0])
 
 
@@ -678,7 +685,7 @@ def layer_norm_backward(op, nodes, block, params):
 
 
 @kernel
-def forward(tables, rows, work, r0, r1, params, sync, noise, general, forward_only):
+def forward(tables, rows, work, r0, r1, params, sync, noise, general, extras, forward_only):
     """Values of all nodes for buffer rows `r0` to `r1`; cut short by the stop flag.
 
     Parameters
@@ -692,7 +699,9 @@ def forward(tables, rows, work, r0, r1, params, sync, noise, general, forward_on
     sync : the threads' flags, see `barrier`
     noise : Noise
     general : None or 1
-        None where all ops are plain (see ``Op.plain``).
+        None where all ops are plain or extra (see ``Op``).
+    extras : None or not
+        None where no op is extra, and no activation.
     forward_only : None or 1
         None where training, which has no use for the ops of a single row.
     """
@@ -710,9 +719,16 @@ def forward(tables, rows, work, r0, r1, params, sync, noise, general, forward_on
         elif code == NARROW_DENSE:
             narrow_dense_forward(op, nodes, block, params)
         elif code == ACTIVATION:
-            activation_forward(op, numbers[0], nodes, block, general)
+            activation_forward(op, numbers[0], nodes, block, extras)
         elif forward_only is not None and code in (ROW_DENSE, NARROW_ROW_DENSE):
             row_dense_forward(op, nodes, block, params)
+        elif extras is not None and code in (DROPOUT, STANDARDIZE, LAYER_NORM):
+            if code == DROPOUT:
+                dropout_forward(op, numbers[0], nodes, block, rows, noise)
+            elif code == STANDARDIZE:
+                standardize_forward(op, numbers[0], nodes, block)
+            elif code == LAYER_NORM:
+                layer_norm_forward(op, nodes, block, params)
         elif general is not None:
             if code == SPARSE_INPUT:
                 sparse_input_forward(op, nodes, block, rows)
@@ -726,16 +742,10 @@ def forward(tables, rows, work, r0, r1, params, sync, noise, general, forward_on
                 multiply_forward(op, nodes, block)
             elif code == CONCAT:
                 concat_forward(op, nodes, block)
-            elif code == DROPOUT:
-                dropout_forward(op, numbers[0], nodes, block, rows, noise)
-            elif code == STANDARDIZE:
-                standardize_forward(op, numbers[0], nodes, block)
-            elif code == LAYER_NORM:
-                layer_norm_forward(op, nodes, block, params)
 
 
 @kernel
-def backward(tables, rows, work, r0, r1, params, scratch, sync, noise, general):
+def backward(tables, rows, work, r0, r1, params, scratch, sync, noise, general, extras):
     """Gradients at all nodes from that at the output; arguments as in `forward`.
 
     `scratch` is room for a panel of this block of rows.
@@ -752,7 +762,14 @@ def backward(tables, rows, work, r0, r1, params, scratch, sync, noise, general):
         if code in (DENSE, NARROW_DENSE, SPARSE_DENSE):
             dense_backward(op, nodes, block, params)
         elif code == ACTIVATION:
-            activation_backward(op, numbers[0], nodes, block, scratch, general)
+            activation_backward(op, numbers[0], nodes, block, scratch, extras)
+        elif extras is not None and code in (DROPOUT, STANDARDIZE, LAYER_NORM):
+            if code == DROPOUT:
+                dropout_backward(op, numbers[0], nodes, block, rows, noise, scratch)
+            elif code == STANDARDIZE:
+                standardize_backward(op, numbers[0], nodes, block)
+            elif code == LAYER_NORM:
+                layer_norm_backward(op, nodes, block, params)
         elif general is not None:
             if code == MAXOUT:
                 maxout_backward(op, nodes, block, scratch)
@@ -762,16 +779,10 @@ def backward(tables, rows, work, r0, r1, params, scratch, sync, noise, general):
                 multiply_backward(op, nodes, block, scratch)
             elif code == CONCAT:
                 concat_backward(op, nodes, block)
-            elif code == DROPOUT:
-                dropout_backward(op, numbers[0], nodes, block, rows, noise, scratch)
-            elif code == STANDARDIZE:
-                standardize_backward(op, numbers[0], nodes, block)
-            elif code == LAYER_NORM:
-                layer_norm_backward(op, nodes, block, params)
 
 
 @kernel
-def row_gradient(op, parameter, panels_at, panels, n_rows, tables, work, gradient, general):
+def row_gradient(op, parameter, panels_at, panels, n_rows, tables, work, gradient, general, extras):
     """Gradient of a parameter that has a number for each output column, over the whole batch.
 
     Parameters
@@ -786,7 +797,7 @@ def row_gradient(op, parameter, panels_at, panels, n_rows, tables, work, gradien
     tables : Tables
     work : flat values and gradients of all nodes
     gradient : (panels * V,) written
-    general : None or 1
+    general, extras : as in `forward`
     """
     panel, v = tables.head[H_PANEL], tables.head[H_LANES]
     out = tables.nodes[op[OUT]]
@@ -795,7 +806,7 @@ def row_gradient(op, parameter, panels_at, panels, n_rows, tables, work, gradien
         for p in range(panels):
             delta = out[DELTA] + (panels_at + p) * panel
             column_sums(run(work, delta, n_rows * v), v, run(gradient, p * v, v))
-    elif general is not None and code == LAYER_NORM:
+    elif extras is not None and code == LAYER_NORM:
         x = tables.nodes[op[IN_0]]
         for p in range(panels):
             at = (panels_at + p) * panel

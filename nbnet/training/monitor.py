@@ -153,10 +153,8 @@ class HeldOut:
     ) -> "HeldOut":
         """Take other rows than those of a problem, of the same kind."""
         network = problem.network
-        plan = network.plan(y.dtype, 1, sparse=issparse(problem.X))
-        readout = Readout(
-            y, sample_weight, network.n_outputs, problem.loss, problem.numbers, plan.general
-        )
+        plan = network.plan(y.dtype, 1, sparse=issparse(problem.X), noise=True)
+        readout = Readout(y, sample_weight, network.n_outputs, problem.loss, problem.numbers, plan)
         return cls(X, y, sample_weight, metric, estimates, readout, problem.numbers)
 
     def measure(self, model: Model) -> tuple[float, float]:
