@@ -163,12 +163,12 @@ def test_a_scale_that_depends_on_x_is_recovered(loss, distribution):
     noise = quantiles(distribution, 1005)  # so many that the kinks of |y - m| smooth out
     rows, y = with_noise(sine, growing, noise)
     location, std = regressor(loss).fit(rows, y).predict(X, return_std=True)
-    assert np.abs(location - sine(x)).mean() < 0.025  # 0.0080
+    assert np.abs(location - sine(x)).mean() < 0.03  # 0.0087
     # the maximum likelihood estimate of the scale of these quantiles, near that of the distribution
     one = {"gaussian": noise.std(), "laplace": np.abs(noise).mean()}[loss]
     assert one == pytest.approx(1.0, abs=0.02)
     relative = std / (growing(x) * one * distribution.std()) - 1.0
-    assert np.abs(relative).mean() < 0.05  # 0.0139
+    assert np.abs(relative).mean() < 0.05  # 0.0157
 
 
 @converges
