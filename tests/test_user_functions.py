@@ -488,12 +488,13 @@ def test_constants_of_float32_functions_are_float32():
 
 @compiled
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["exp", "log", "log1p", "tanh"])
+@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "tanh"])
 def test_exp_and_its_kin_are_ours(name, dtype):
     """Those of `math` and NumPy, however they are referred to."""
     of_math, of_numpy, ours = (getattr(m, name) for m in (math, np, elementary))
     writings = {
         "exp": [math.exp, np.exp, lambda z: math.exp(z), lambda z: np.exp(z), lambda z: exp(z)],
+        "expm1": [lambda z: math.expm1(z), lambda z: np.expm1(z)],
         "log": [lambda z: math.log(z), lambda z: np.log(z)],
         "log1p": [lambda z: math.log1p(z), lambda z: np.log1p(z)],
         "tanh": [math.tanh, np.tanh, lambda z: math.tanh(z), lambda z: np.tanh(z)],
@@ -705,6 +706,47 @@ def test_a_fitted_model_reads_its_outputs_by_the_loss_of_the_fit():
     for asked in ("return_std", "return_cov"):
         with pytest.raises(ValueError, match=f"{asked}=True needs a loss.*this is loss=CustomLoss"):
             model.predict(X, **{asked: True})
+
+
+@tiny
+def test_beside_dropout_validation_and_scores():
+    """Other parts of a fit meet a loss and an activation of one's own as those of nbnet."""
+    options = {**OPTIONS, "dropout": 0.3, "early_stopping": True, "scoring": "loss"}
+    models = [
+        MLPRegressor(loss, activation=activation, **options)
+        for loss, activation in (("squared_error", "relu"), (SQUARED, RELU))
+    ]
+    for model in models:
+        model.fit(X[:60], Y[:60], X_val=X[60:], y_val=Y[60:])
+    first, second = models
+    assert_close(np.array(second.validation_losses_), np.array(first.validation_losses_), 1e-11)
+    assert_close(np.array(second.validation_scores_), -np.array(second.validation_losses_))
+    assert_close(second.predict(X, n_samples=3), first.predict(X, n_samples=3), 1e-11)
+    models = [
+        MLPClassifier(loss=loss, class_weight="balanced", **OPTIONS)
+        for loss in ("log_loss", SOFTMAX)
+    ]
+    first, second = (model.fit(X, CODES) for model in models)
+    assert_close(second.predict_proba(X), first.predict_proba(X), 1e-11)
+
+
+@tiny
+def test_what_does_not_go_with_a_loss_of_ones_own():
+    with pytest.raises(
+        ValueError, match=r"standardize_y=True is not for a loss of your own.*half_s"
+    ):
+        MLPRegressor(SQUARED, standardize_y=True).fit(X, Y)
+    with pytest.warns(
+        UserWarning, match=r"label_smoothing=0.1 has no effect beside loss=CustomLoss"
+    ):
+        MLPClassifier(loss=SOFTMAX, label_smoothing=0.1, **OPTIONS).fit(X, CODES)
+    model = MLPRegressor(SQUARED, **OPTIONS).fit(X, Y)
+    with pytest.raises(ValueError, match=r"predict_interval needs .*this is loss=CustomLoss"):
+        model.predict_interval(X)
+    with pytest.raises(ValueError, match="scikit-learn has no such model"):
+        model.to_sklearn()
+    with pytest.raises(ValueError, match=r"has no activation=CustomActivation\(relu"):
+        MLPRegressor(activation=RELU, **OPTIONS).fit(X, Y).to_sklearn()
 
 
 @tiny

@@ -52,6 +52,24 @@ def body(x: g.Node) -> g.Node:
     return g.leaky_relu(h + g.dense(h, 8), negative_slope=0.2) * h
 
 
+def square(z: float) -> float:
+    return z * z
+
+
+def cost(z: NDArray[Any], y: NDArray[Any], gradient: NDArray[Any]) -> float:
+    gradient[0] = z[0] - y[0]
+    return float(gradient[0] ** 2 / 2)
+
+
+own = MLPRegressor(
+    nbnet.CustomLoss(cost, link="identity"),
+    activation=["tanh", nbnet.CustomActivation(square, lambda z: 2 * z, gain=2.0)],
+    hidden_layer_sizes=(8, 4),
+    solver="lbfgs",
+    max_iter=1000,
+)
+assert_type(own.fit(X, X[:, 1]), MLPRegressor)
+
 regressor = MLPRegressor(
     loss="gaussian", architecture=body, solver="lbfgs", max_iter=1000, random_state=0
 )

@@ -5,8 +5,8 @@ second. The kernels are not compiled anew, for an address is a number.
 
 a. A function is compiled as it stands but for two things. Its float constants, and those of the
    module and the functions around it, have the dtype of the numbers it is given: a ``0.5`` would
-   make float32 code compute in float64. And exp, log, log1p and tanh, of `math` or NumPy, are
-   those of `elementary`: a loop over them is vectorised.
+   make float32 code compute in float64. And exp, expm1, log, log1p and tanh, of `math` or NumPy,
+   are those of `elementary`: a loop over them is vectorised.
 b. A run of numbers is a multiple of V, and a loop over it takes one register at a time: there are
    none left over, which other code would take. So a number has the same bits wherever it stands.
 c. Where a function raises an error the result is NaN: a kernel cannot pass it on.

@@ -128,9 +128,10 @@ class CustomActivation(_Value):
     -----
     The functions are plain Python, of the part that numba compiles: arithmetic, conditions, loops,
     `math`, NumPy's functions of numbers, and other such functions. Numbers of their module count as
-    constants. exp, log, log1p and tanh are nbnet's own and take about a nanosecond, others of
-    `math` some ten. In a float32 model floating-point constants are float32 too; an integer beside
-    a float32 number makes numba compute in float64. A function that raises an error gives NaN.
+    constants. exp, expm1, log, log1p and tanh are nbnet's own and take about a nanosecond, others
+    of `math` some ten. In a float32 model floating-point constants are float32 too; an integer
+    beside a float32 number makes numba compute in float64. A function that raises an error gives
+    NaN.
 
     Each function is compiled once for each dtype, in some tenths of a second, in each process; what
     nbnet keeps on disk serves all of them. An instance can be pickled if its functions can: those
