@@ -277,8 +277,7 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self._warn_of_what_has_no_effect()
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y, sample_weight = self._check_data(X, y, sample_weight, first)
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        data = {"X": X, "y": y, "metadata": metadata}  # for callbacks
+        data = self._data_for_callbacks(X, y, sample_weight)
         targets = self._targets(y, first, incremental)
         y = targets.encode(y, X.dtype)
 
