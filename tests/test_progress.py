@@ -250,7 +250,8 @@ def test_an_error_leaves_a_whole_line(terminal):
 
 def test_ctrl_c_leaves_a_whole_line(terminal):
     _, (line, fitted) = terminal["Ctrl-C"]
-    assert line.removeprefix("^C").split("/")[0] == fitted.removeprefix("fitted ")
+    told = int(line.removeprefix("^C").split("/")[0])
+    assert int(fitted.removeprefix("fitted ")) - told in (0, 1)  # the last may not have been told
 
 
 def test_fits_in_threads_each_leave_a_line(terminal):

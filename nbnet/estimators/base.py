@@ -374,8 +374,7 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self._warn_of_what_has_no_effect(validates)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y, sample_weight = self._check_data(X, y, sample_weight, first)
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        data = {"X": X, "y": y, "metadata": metadata}  # for callbacks
+        data = self._data_for_callbacks(X, y, sample_weight)
         targets = self._targets(y, first, incremental)
         # In float64 as long as units are to be found: float32 may not hold y, but y in units.
         encoded = targets.encode(y, np.float64 if self._standardizes else X.dtype)

@@ -265,6 +265,13 @@ class TellsCallbacks(Support):
             raise _unknown()
         return self
 
+    def _data_for_callbacks(self, X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
+        """What callbacks may ask for; without callbacks nothing, so that no array is kept."""
+        if not getattr(self, "_skl_callbacks", None):
+            return {}
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        return {"X": X, "y": y, "metadata": metadata}
+
     def _begin_callbacks(
         self,
         task_name: str,
@@ -281,7 +288,7 @@ class TellsCallbacks(Support):
         max_epochs : int
             The largest number of epochs.
         data : dict
-            `X`, `y` and `metadata` as callbacks may ask for them.
+            From `_data_for_callbacks`.
         fitted : callable
             Makes attributes of an estimator of the state of a fit.
 
@@ -290,7 +297,7 @@ class TellsCallbacks(Support):
         listeners : list
             The listener that tells the callbacks of each epoch; empty if there are no callbacks.
         """
-        if not getattr(self, "_skl_callbacks", None):
+        if not data:
             return []
         context = self._init_callback_context(task_name=task_name, max_subtasks=max_epochs)
         context.epoch = None
