@@ -54,7 +54,7 @@ from nbnet.kernels.compile.jit import kernel
 from nbnet.kernels.machine.barrier import stopped
 from nbnet.kernels.machine.call import call
 from nbnet.kernels.machine.moves import copy_row, gather_rows, prefetch, run
-from nbnet.kernels.machine.random import bits, keys
+from nbnet.kernels.machine.random import drop, keys
 from nbnet.kernels.machine.vectors import DEPTH
 from nbnet.kernels.products import (
     add_columns,
@@ -530,54 +530,43 @@ def concat_backward(op, nodes, block):
 
 
 @kernel
-def _mask(x, to, counter, first_key, second_key, dropped, scale):
-    """``to = x * scale``, or 0 where the number of 32 bits that is drawn is below `dropped`."""
-    zero = x.dtype.type(0)
-    for c in range(x.size):
-        drawn = bits((counter + c) & 0xFFFFFFFF, first_key, second_key)
-        to[c] = zero if drawn < dropped else scale * x[c]
-
-
-@kernel
-def _masks(op, rate, node, rows, noise):
-    """What `_mask` needs of a node: the counter of its first number, two keys, the rest."""
+def _drop(work, at, to, to_at, n, row, panel, op, rate, width, rows, noise):
+    """Drop from `n` rows of one panel, of which the first is buffer row `row`."""
     share = rate * noise.dropout
     first_key, second_key = keys(noise.seed, noise.step, op[OUT])
-    counter = (rows.first - noise.first) * node[WIDTH]
-    return counter, first_key, second_key, np.int64(share * 4294967296.0), 1.0 / (1.0 - share)
+    counter = (rows.first - noise.first + row) * width + panel
+    drop(
+        work, at, to, to_at, n, counter, width, first_key, second_key,
+        np.int64(share * 4294967296.0), work.dtype.type(1.0 / (1.0 - share)),
+    )  # fmt: skip
 
 
 @kernel
 def dropout_forward(op, rate, nodes, block, rows, noise):
     work, panel, v, r0, r1 = block
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
-    counter, first_key, second_key, dropped, scale = _masks(op, rate, out, rows, noise)
     for p in range(out[PANELS]):
-        for r in range(r0, r1):
-            at = p * panel + r * v
-            _mask(
-                run(work, x[VALUE] + at, v), run(work, out[VALUE] + at, v),
-                counter + r * out[WIDTH] + p * v, first_key, second_key, dropped,
-                work.dtype.type(scale),
-            )  # fmt: skip
+        at = p * panel + r0 * v
+        _drop(
+            work, x[VALUE] + at, work, out[VALUE] + at, r1 - r0, r0, p * v, op, rate, out[WIDTH],
+            rows, noise,
+        )  # fmt: skip
 
 
 @kernel
 def dropout_backward(op, rate, nodes, block, rows, noise, scratch):
     work, panel, v, r0, r1 = block
     x, out = nodes[op[IN_0]], nodes[op[OUT]]
-    counter, first_key, second_key, dropped, scale = _masks(op, rate, out, rows, noise)
+    n = (r1 - r0) * v
     for p in range(out[PANELS]):
-        for r in range(r0, r1):
-            at = p * panel + r * v
-            to = run(scratch, (r - r0) * v, v)
-            _mask(
-                run(work, out[DELTA] + at, v), to,
-                counter + r * out[WIDTH] + p * v, first_key, second_key, dropped,
-                work.dtype.type(scale),
-            )  # fmt: skip
-        n = (r1 - r0) * v
-        _send(run(scratch, 0, n), run(work, x[DELTA] + p * panel + r0 * v, n), op[ADD_0])
+        at = p * panel + r0 * v
+        adds = op[ADD_0] == 1
+        to, to_at = (scratch, 0) if adds else (work, x[DELTA] + at)
+        _drop(
+            work, out[DELTA] + at, to, to_at, r1 - r0, r0, p * v, op, rate, out[WIDTH], rows, noise
+        )
+        if adds:
+            _add(run(scratch, 0, n), run(work, x[DELTA] + at, n))
 
 
 @kernel
