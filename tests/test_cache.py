@@ -119,7 +119,9 @@ def test_after_a_warm_up_nothing_is_compiled(copied_package, run_python, tmp_pat
     cache = tmp_path / "cache"
     own = {"NUMBA_CACHE_DIR": cache, "HOME": tmp_path}  # of the copy there is no other cache
     said = run_python("-W", "error", "-m", "nbnet", "warmup", **own).splitlines()
-    assert len(said) == 13  # training and prediction, two dtypes, plain, general, extra; and the sum
+    assert (
+        len(said) == 13
+    )  # training and prediction, two dtypes, plain, general, extra; and the sum
     assert all("compiled in" in line for line in said[:-1])
     assert "0 loaded" in said[-1]
     assert str(cache) in said[-1]

@@ -227,7 +227,8 @@ class Session:
             self._state,
             self._stored,
         )
-        wanted = clip_norm > 0 or self._average > 0 or plan.extras is not None
+        extra = plan.extras is not None or loss_facts.extra
+        wanted = extra or clip_norm > 0 or self._average > 0
         self._extras = np.array([clip_norm, self._average]) if wanted else None
         self._norms = np.zeros(len(plan.tasks) if wanted else 0)
         self._room = (
@@ -237,7 +238,7 @@ class Session:
             np.zeros(len(plan.tasks)),
             self._norms,
             plan.general,
-            None if loss_facts.plain else 1,
+            None if loss_facts.plain or loss_facts.extra else 1,
             self._extras,
         )
 

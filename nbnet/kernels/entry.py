@@ -101,7 +101,7 @@ def train(
     losses : (rows of the buffers,) float64
     squares, norms : (tasks,) float64
     general : None if all ops are plain or extra, else 1
-    rare : None if the loss is plain, else 1
+    rare : None if the loss is plain or extra, else 1
     extras : None, or (len(EXTRAS),) float64 if one of these is wanted or something is extra
     sync : int64 flags, all zero at the start, the last one stops
 
@@ -145,7 +145,7 @@ def train(
                 forward(tables, rows, work, r0, r1, params, sync, noise, general, extras, None)
                 loss_of_rows(
                     tables, rows, y, weights, r0, r1, 1.0 / total,
-                    work, my_scratch, losses, loss_numbers, rare,
+                    work, my_scratch, losses, loss_numbers, rare, extras,
                 )  # fmt: skip
                 backward(
                     tables, rows, work, r0, r1, params, my_scratch, sync, noise, general, extras

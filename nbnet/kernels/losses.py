@@ -155,6 +155,9 @@ class Loss:
     plain : bool
         Whether it is compiled for every network, or only where it or another one that is not plain
         is used.
+    extra : bool
+        Whether it is compiled only where something else is used that is extra, of the few things
+        that this can be said of.
     """
 
     name: str
@@ -174,6 +177,7 @@ class Loss:
     smoothed: str | None = None
     settings: tuple[Setting, ...] = ()
     plain: bool = False
+    extra: bool = False
 
     def levels(self, numbers: Mapping[str, Any]) -> int:
         """How many numbers are given of the setting that may be several; 1 if there is none."""
@@ -304,6 +308,7 @@ LOSSES = {
             "smoothed_softmax_cross_entropy",
             SMOOTHED_SOFTMAX_CROSS_ENTROPY,
             "softmax",
+            extra=True,
             y_low=0,
             integer_targets=True,
             settings=(SMOOTHING,),
@@ -312,6 +317,7 @@ LOSSES = {
             "smoothed_pinned_softmax_cross_entropy",
             SMOOTHED_PINNED_SOFTMAX_CROSS_ENTROPY,
             "softmax",
+            extra=True,
             y_low=0,
             integer_targets=True,
             pinned=True,
@@ -321,6 +327,7 @@ LOSSES = {
             "smoothed_sigmoid_cross_entropy",
             SMOOTHED_SIGMOID_CROSS_ENTROPY,
             "logistic",
+            extra=True,
             y_low=0,
             y_high=1,
             settings=(SMOOTHING,),
@@ -329,6 +336,7 @@ LOSSES = {
             "softmax_focal",
             SOFTMAX_FOCAL,
             "softmax",
+            extra=True,
             y_low=0,
             integer_targets=True,
             settings=(FOCUSING,),
@@ -339,6 +347,7 @@ LOSSES = {
             "sigmoid_focal",
             SIGMOID_FOCAL,
             "logistic",
+            extra=True,
             y_low=0,
             y_high=1,
             settings=(FOCUSING,),
@@ -347,6 +356,7 @@ LOSSES = {
             "half_tweedie_deviance",
             HALF_TWEEDIE_DEVIANCE,
             "exp",
+            extra=True,
             y_low=0,
             settings=(Setting("tweedie_power", 1.5, 1.0, 2.0),),
             regressor="tweedie",
@@ -355,6 +365,7 @@ LOSSES = {
             "half_gamma_deviance",
             HALF_GAMMA_DEVIANCE,
             "exp",
+            extra=True,
             y_low=0,
             y_open=True,
             regressor="gamma",
@@ -363,6 +374,7 @@ LOSSES = {
             "half_binomial_deviance",
             HALF_BINOMIAL_DEVIANCE,
             "logistic",
+            extra=True,
             y_low=0,
             y_high=1,
             regressor="binomial",
@@ -371,6 +383,7 @@ LOSSES = {
             "negative_binomial",
             NEGATIVE_BINOMIAL,
             "exp",
+            extra=True,
             y_low=0,
             raw_per_target=2,
             regressor="negative_binomial",
@@ -676,20 +689,11 @@ def _negative_binomial(z, y, rows, value):
 
 
 @kernel
-def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, numbers):
-    """`value_and_gradient` of the losses that are not plain."""
+def _value_and_gradient_extra(code, z, y, rows, value, scratch, numbers):
+    """`value_and_gradient` of the losses that are extra."""
     zero, one, half = z.dtype.type(0), z.dtype.type(1), z.dtype.type(0.5)
     number = z.dtype.type(numbers[0])
     tiny = z.dtype.type(TINY_32 if z.itemsize == 4 else TINY_64)
-    if code in (GAUSSIAN, FULL_GAUSSIAN):
-        _gaussian(z, y, rows, value, scratch)
-        return
-    if code == LAPLACE:
-        _laplace(z, y, rows, value)
-        return
-    if code == QUANTILE:
-        _quantiles(z, y, rows, value, numbers)
-        return
     if code in (SMOOTHED_SOFTMAX_CROSS_ENTROPY, SMOOTHED_PINNED_SOFTMAX_CROSS_ENTROPY):
         pinned = code == SMOOTHED_PINNED_SOFTMAX_CROSS_ENTROPY
         _smoothed_softmax(z, y, rows, value, scratch, number, pinned)
@@ -733,7 +737,26 @@ def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, numbers):
                 value[r] += t * log(tiny if t < tiny else t)
                 value[r] += rest * log(tiny if rest < tiny else rest)
                 raw[r] = (one if positive else e) / (one + e) - target[r]
-        elif code == HUBER:
+
+
+@kernel
+def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, numbers):
+    """`value_and_gradient` of the losses that are neither plain nor extra."""
+    zero, one, half = z.dtype.type(0), z.dtype.type(1), z.dtype.type(0.5)
+    number = z.dtype.type(numbers[0])
+    tiny = z.dtype.type(TINY_32 if z.itemsize == 4 else TINY_64)
+    if code in (GAUSSIAN, FULL_GAUSSIAN):
+        _gaussian(z, y, rows, value, scratch)
+        return
+    if code == LAPLACE:
+        _laplace(z, y, rows, value)
+        return
+    if code == QUANTILE:
+        _quantiles(z, y, rows, value, numbers)
+        return
+    for at in range(0, z.size, rows):  # one output, one target
+        raw, target = run(z, at, rows), run(y, at, rows)
+        if code == HUBER:
             for r in range(rows):
                 d = raw[r] - target[r]
                 far = abs(d) > number
@@ -763,7 +786,7 @@ def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, numbers):
 
 
 @kernel
-def value_and_gradient(code, z, y, rows, value, scratch, numbers, rare):
+def value_and_gradient(code, z, y, rows, value, scratch, numbers, rare, extras):
     """Losses of a block of rows; their raw outputs are replaced by the gradient.
 
     Parameters
@@ -777,7 +800,9 @@ def value_and_gradient(code, z, y, rows, value, scratch, numbers, rare):
     numbers : (at least NUMBERS,) float64
         In the order of ``Loss.settings``, or all of the one that is several.
     rare : None or 1
-        None where the loss is plain.
+        None where the loss is plain or extra.
+    extras : None or not
+        None where nothing is extra.
     """
     zero = z.dtype.type(0)
     one = z.dtype.type(1)
@@ -812,6 +837,9 @@ def value_and_gradient(code, z, y, rows, value, scratch, numbers, rare):
             column, unit = run(z, at, rows), z.dtype.type(first + at // rows)
             for r in range(rows):
                 column[r] = column[r] * others[r] - (one if y[r] == unit else zero)
+        return
+    if extras is not None and SMOOTHED_SOFTMAX_CROSS_ENTROPY <= code <= NEGATIVE_BINOMIAL:
+        _value_and_gradient_extra(code, z, y, rows, value, scratch, numbers)
         return
     if rare is not None and code >= QUANTILE:
         _value_and_gradient_not_plain(code, z, y, rows, value, scratch, numbers)

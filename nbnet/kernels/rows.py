@@ -94,7 +94,7 @@ def _custom_loss(address, z, target, high, height, value, weight, scratch):
 
 @kernel
 def loss_of_rows(
-    tables, rows, y, weights, r0, r1, scale, work, scratch, losses, numbers, rare
+    tables, rows, y, weights, r0, r1, scale, work, scratch, losses, numbers, rare, extras
 ):  # fmt: skip
     """Weighted loss of each row of a block, and its gradient at the output node.
 
@@ -111,7 +111,7 @@ def loss_of_rows(
     work : flat values and gradients of all nodes, changed
     scratch : room as `scratch_for_rows` says
     losses : (buffer rows,) written
-    numbers, rare : as in `value_and_gradient`
+    numbers, rare, extras : as in `value_and_gradient`
     """
     head, order, first, last = tables.head, rows.order, rows.first, rows.last
     targets = head[H_TARGETS]
@@ -127,12 +127,20 @@ def loss_of_rows(
         for t in range(targets):
             target[t * high + r] = y[max(row, 0) * targets + t]
     exchange(head, work, out[VALUE], r0, height, n, z, high, np.int64(1))
-    if rare is not None and head[H_LOSS] == CUSTOM_LOSS:
+    if extras is not None and head[H_LOSS] == CUSTOM_LOSS:
         room = run(scratch, at + 2 * high, 2 * n + targets)  # the multiple of `high` is not all
         _custom_loss(head[H_LOSS_ADDRESS], z, target, high, height, value, weight, room)
     else:
         value_and_gradient(
-            head[H_LOSS], z, target, high, value, run(scratch, at + 2 * high, high), numbers, rare
+            head[H_LOSS],
+            z,
+            target,
+            high,
+            value,
+            run(scratch, at + 2 * high, high),
+            numbers,
+            rare,
+            extras,
         )
     # Padding, or a row left out, has neither loss nor gradient, were they infinite.
     for r in range(height):

@@ -287,7 +287,7 @@ class CustomLoss(_Value):
     @property
     def row(self) -> Loss:
         """What a row of ``LOSSES`` would say of it."""
-        return _LossRow(self._label, CUSTOM_LOSS, self.link, loss=self)
+        return _LossRow(self._label, CUSTOM_LOSS, self.link, extra=True, loss=self)
 
     def count(self, n_targets: int) -> int:
         """R for T targets."""
