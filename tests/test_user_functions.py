@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import doctest
 import gc
 import json
 import math
@@ -28,7 +29,7 @@ import user_functions as own
 from finite_differences import directional
 from nbnet import CustomActivation, CustomLoss, MLPClassifier, MLPRegressor
 from nbnet import graph as g
-from nbnet.kernels import threads
+from nbnet.kernels import threads, user
 from nbnet.kernels.c_functions import value_of_run
 from nbnet.kernels.compile.jit import COMPILED, compilations
 from nbnet.kernels.machine import elementary
@@ -862,6 +863,12 @@ def test_ctrl_c_ends_a_fit(pace):
             process.kill()
     assert "Training interrupted by user" in told
     assert told.endswith("True\n")
+
+
+def test_examples_of_the_docstrings_run():
+    found = doctest.testmod(user)
+    assert found.attempted > 10
+    assert found.failed == 0
 
 
 def test_they_are_public():
