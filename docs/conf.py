@@ -51,6 +51,7 @@ sphinx_gallery_conf = {
             "plot_residual_network.py",
             "plot_hidden_features.py",
             "mixed_columns.py",
+            "plot_long_fit.py",
             "grid_search.py",
             "text_classification.py",
             "out_of_core.py",
