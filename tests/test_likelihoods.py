@@ -98,7 +98,7 @@ def test_a_fit_is_that_of_the_twin(case, form, solver):
     names = {"adam": {}, "sgd": {"momentum": 0.9, "nesterov": True}}[solver]
     for loss in model.loss_curve_:
         draws.shuffle(order)
-        expected, start, slots, step = naive.train(
+        expected, start, slots, step, _ = naive.train(
             twin, start, X, encoded, order, loss=model._loss_of_fit, optimizer=solver,
             learning_rate=0.02, batch_size=20, alpha=0.1, sample_weight=WEIGHT, slots=slots,
             step=step, n_slots={"adam": 2, "sgd": 1}[solver], settings=model._numbers_of_fit,

@@ -756,7 +756,11 @@ def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, numbers):
         return
     for at in range(0, z.size, rows):  # one output, one target
         raw, target = run(z, at, rows), run(y, at, rows)
-        if code == HUBER:
+        if code == INNER_PRODUCT:
+            for r in range(rows):
+                value[r] += raw[r] * target[r]
+                raw[r] = target[r]
+        elif code == HUBER:
             for r in range(rows):
                 d = raw[r] - target[r]
                 far = abs(d) > number
@@ -779,10 +783,6 @@ def _value_and_gradient_not_plain(code, z, y, rows, value, scratch, numbers):
                 d = (one if raw[r] >= zero else e) / (one + e) - target[r]
                 value[r] += half * d * d
                 raw[r] = d * e / ((one + e) * (one + e))
-        elif code == INNER_PRODUCT:
-            for r in range(rows):
-                value[r] += raw[r] * target[r]
-                raw[r] = target[r]
 
 
 @kernel
