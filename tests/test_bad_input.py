@@ -51,7 +51,7 @@ PARAMETERS = {
     "negative_slope": ({"negative_slope": -0.1}, r"'negative_slope'.*Got -0\.1"),
     "negative_slope nan": ({"negative_slope": np.nan}, r"'negative_slope'.*Got nan"),
     "solver": ({"solver": "rmsprop"}, r"'solver'.*'adam'.*'rmsprop'"),
-    "learning_rate": ({"learning_rate": "cosine"}, r"'learning_rate'.*'cosine'"),
+    "learning_rate": ({"learning_rate": "cosinus"}, r"'learning_rate'.*'cosinus'"),
     "learning_rate_init": ({"learning_rate_init": 0.0}, r"'learning_rate_init'.*Got 0\.0"),
     "alpha": ({"alpha": -1e-3}, r"'alpha'.*Got -0\.001"),
     "alpha nan": ({"alpha": np.nan}, r"'alpha'.*Got nan"),

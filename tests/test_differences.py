@@ -632,7 +632,7 @@ def printed_parts(text):
 
 
 # Attributes that scikit-learn's estimators never have.
-ADDED = {"validation_losses_", "best_n_iter_"}
+ADDED = {"validation_losses_", "best_n_iter_", "learning_rates_"}
 
 
 def compare(theirs, ours):
