@@ -174,7 +174,7 @@ def train(
                         tasks[q], tables, groups, parameters, my_scratch, False, my_hyper,
                         1.0, average, extras,
                     )  # fmt: skip
-                if extras is not None and last == stop:
+                if extras is not None and last == stop and head[H_WHOLE] == 2:
                     norms[q] = sum_of_squares(tasks[q], tables, my_scratch, False)
                 if stopped(sync):
                     return STOPPED
@@ -223,12 +223,13 @@ def apply(
     factor, average, phase = 1.0, 0.0, 1
     if extras is not None:
         average = share_in_average(extras[E_AVERAGE], t)
-        for q in range(bounds[n_threads, tid], bounds[n_threads, tid + 1]):
-            norms[q] = sum_of_squares(tasks[q], tables, stored, True)
-        if not barrier(sync, tid, n_threads, phase):
-            return STOPPED
-        phase += 1
-        factor = clipping(norms, extras[E_CLIP_NORM])
+        if extras[E_CLIP_NORM] > 0:
+            for q in range(bounds[n_threads, tid], bounds[n_threads, tid + 1]):
+                norms[q] = sum_of_squares(tasks[q], tables, stored, True)
+            if not barrier(sync, tid, n_threads, phase):
+                return STOPPED
+            phase += 1
+            factor = clipping(norms, extras[E_CLIP_NORM])
     for q in range(bounds[n_threads, tid], bounds[n_threads, tid + 1]):
         update(
             tasks[q], tables, groups, parameters, stored, True, hyper[tid],

@@ -83,7 +83,7 @@ def clipping(norms, clip_norm):
     for q in range(norms.size):
         total += norms[q]
     norm = math.sqrt(total)
-    return clip_norm / norm if clip_norm > 0 and norm > clip_norm else 1.0
+    return clip_norm / norm if norm > clip_norm else 1.0
 
 
 @kernel
