@@ -119,8 +119,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     >>> from sklearn.datasets import load_iris
     >>> from nbnet import MLPClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> clf = MLPClassifier((20, 10), activation=("maxout", "tanh"), solver="lbfgs",
-    ...                     random_state=0).fit(X, y)
+    >>> clf = MLPClassifier(hidden_layer_sizes=(20, 10), activation=("maxout", "tanh"),
+    ...                     solver="lbfgs", random_state=0).fit(X, y)
     >>> clf.score(X, y) > 0.95
     True
     >>> clf.predict_proba(X[:2]).shape
@@ -458,8 +458,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     >>> from sklearn.preprocessing import scale
     >>> from nbnet import MLPRegressor
     >>> X, y = make_regression(n_samples=200, n_features=5, random_state=0)
-    >>> reg = MLPRegressor("absolute_error", (30,), solver="lbfgs", max_iter=500,
-    ...                    random_state=0).fit(X, scale(y))
+    >>> reg = MLPRegressor(loss="absolute_error", hidden_layer_sizes=(30,), solver="lbfgs",
+    ...                    max_iter=500, random_state=0).fit(X, scale(y))
     >>> reg.score(X, scale(y)) > 0.9
     True
     """

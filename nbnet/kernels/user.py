@@ -147,8 +147,9 @@ class CustomActivation(_Value):
     >>> def snake_derivative(z):
     ...     return 1 + math.sin(2 * z)
     >>> X, y = load_iris(return_X_y=True)
-    >>> clf = MLPClassifier((20,), CustomActivation(snake, snake_derivative), solver="lbfgs",
-    ...                     alpha=0.1, tol=0.01, max_iter=1000, random_state=0).fit(X, y)
+    >>> own = CustomActivation(snake, snake_derivative)
+    >>> clf = MLPClassifier(hidden_layer_sizes=(20,), activation=own, solver="lbfgs", alpha=0.1,
+    ...                     tol=0.01, max_iter=1000, random_state=0).fit(X, y)
     >>> clf.score(X, y) > 0.95
     True
     """
@@ -263,8 +264,8 @@ class CustomLoss(_Value):
     ...     gradient[0] = weight * d
     ...     return weight * d * d / 2
     >>> X, y = map(scale, load_diabetes(return_X_y=True))
-    >>> reg = MLPRegressor(CustomLoss(cost), (20,), solver="lbfgs", alpha=10, tol=0.01,
-    ...                    max_iter=1000, random_state=0).fit(X, y)
+    >>> reg = MLPRegressor(loss=CustomLoss(cost), hidden_layer_sizes=(20,), solver="lbfgs", alpha=10,
+    ...                    tol=0.01, max_iter=1000, random_state=0).fit(X, y)
     >>> float((reg.predict(X) > y).mean()) > 0.6
     True
     """
