@@ -264,8 +264,8 @@ class CustomLoss(_Value):
     ...     gradient[0] = weight * d
     ...     return weight * d * d / 2
     >>> X, y = map(scale, load_diabetes(return_X_y=True))
-    >>> reg = MLPRegressor(loss=CustomLoss(cost), hidden_layer_sizes=(20,), solver="lbfgs", alpha=10,
-    ...                    tol=0.01, max_iter=1000, random_state=0).fit(X, y)
+    >>> reg = MLPRegressor(loss=CustomLoss(cost), hidden_layer_sizes=(20,), solver="lbfgs",
+    ...                    alpha=10, tol=0.01, max_iter=1000, random_state=0).fit(X, y)
     >>> float((reg.predict(X) > y).mean()) > 0.6
     True
     """
