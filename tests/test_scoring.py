@@ -292,7 +292,7 @@ def test_a_bad_name_is_refused_before_training(name, monkeypatch):
         (lambda e, X, y: 1 / 0, ZeroDivisionError, "division"),
         (lambda e, X, y: "much", TypeError, "scoring=.* must return a number; it returned 'much'"),
         (lambda e, X, y: np.ones(2), TypeError, "must return a number"),
-        ("f1", ValueError, "average='binary'"),
+        ("f1", ValueError, "average='binary'|pos_label=1"),
     ],
 )
 def test_a_scorer_that_raises_ends_the_fit_and_loses_nothing(scoring, error, message):

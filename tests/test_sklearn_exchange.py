@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import sklearn
 import sklearn.neural_network as upstream
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
@@ -77,10 +78,17 @@ def go_on(model, X, y):
         model.set_params(warm_start=False)
 
 
+def skip_what_upstream_cannot(told, y):
+    """scikit-learn 1.7.0 asks whether predicted names are NaN."""
+    if told == "early" and sklearn.__version__ == "1.7.0" and np.asarray(y).dtype.kind in "UO":
+        pytest.skip("scikit-learn 1.7.0 does not stop early on labels that are text")
+
+
 @pytest.mark.parametrize("told", TOLD)
 @pytest.mark.parametrize("data", DATA)
 def test_ours_becomes_theirs_and_goes_on(data, told):
     name, X, y = DATA[data]
+    skip_what_upstream_cannot(told, y)
     ours = getattr(nbnet, name)(**SHORT).set_params(**TOLD[told]).fit(X, y)
     before = pickle.dumps(ours.coefs_)
     theirs = ours.to_sklearn()
@@ -108,6 +116,7 @@ def test_ours_becomes_theirs_and_goes_on(data, told):
 @pytest.mark.parametrize("data", DATA)
 def test_theirs_becomes_ours_and_goes_on(data, told):
     name, X, y = DATA[data]
+    skip_what_upstream_cannot(told, y)
     theirs = getattr(upstream, name)(**SHORT).set_params(**TOLD[told]).fit(X, y)
     ours = from_sklearn(theirs)
     assert type(ours) is getattr(nbnet, name)

@@ -348,7 +348,10 @@ REFUSED = {
     "text": ({"X_val": X_VAL.astype(str)}, "X_val must hold numbers, but .*text"),
     "dates": ({"X_val": X_VAL.astype("M8[D]")}, "X_val must hold numbers, but .*dates"),
     "negative weights": ({"sample_weight_val": -np.ones(40)}, "sample_weight_val must be non-neg"),
-    "no weight": ({"sample_weight_val": np.zeros(40)}, "sample_weight_val: .* non-zero"),
+    "no weight": (
+        {"sample_weight_val": np.zeros(40)},
+        "sample_weight_val(: .* non-zero| must sum to)",
+    ),
     "little weight": (
         {"sample_weight_val": np.full(40, 1e-320)},
         "sample_weight_val must sum to at least",

@@ -34,6 +34,8 @@ def _number(what: str, function: Callable[..., Any], *arguments: Any, at: str) -
     except Exception as error:
         raise TypeError(f"{what} raises {error!r} at {at}") from error
     try:
+        if np.ndim(result):
+            raise TypeError  # old NumPy would make a number of an array of one
         return float(result)
     except (TypeError, ValueError):
         raise TypeError(f"{what} must return a number; at {at} it returns {result!r}") from None
