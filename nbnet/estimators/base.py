@@ -844,9 +844,10 @@ class BaseMLP(TellsCallbacks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def _dropout_rates(self, n_hidden: int) -> tuple[float, ...]:
         """One rate per hidden layer, from the parameter `dropout`; none if all are 0."""
-        rates = np.ravel(np.asarray(self.dropout, dtype=object)).tolist()
-        if np.ndim(self.dropout) == 0:
-            rates *= n_hidden
+        if isinstance(self.dropout, Real):  # it is asked before each prediction
+            rates: list[Any] = [self.dropout] * n_hidden
+        else:
+            rates = np.ravel(np.asarray(self.dropout, dtype=object)).tolist()
         if len(rates) != n_hidden:
             raise ValueError(
                 f"dropout={self.dropout!r} has length {len(rates)} for {n_hidden} hidden layers; "
